@@ -1,0 +1,112 @@
+"""What a pipeline declares: its topic, event type, columns, table and policies. Pure declarations, no I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Literal
+
+from topicledger.errors import SettingsError
+
+if TYPE_CHECKING:
+    import msgspec
+    import pyarrow as pa
+
+ColumnType = Literal["uuid", "int64", "float64", "text", "bool", "timestamptz", "date"]
+"""A column's type. Each warehouse maps it to a real type of its own; `timestamptz` is microseconds in UTC."""
+
+CleanUp = Callable[[Mapping[str, "pa.Array"]], Mapping[str, "pa.Array"]]
+"""Arrow columns of the event's fields to Arrow columns of the table, of the same length and order."""
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}\Z")
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the rows table.
+
+    Args:
+        name: The column's name; never starts with an underscore (those are the engine's own).
+        type: Its type.
+        nullable: Whether NULL is allowed. NULL and the empty string stay different.
+    """
+
+    name: str
+    type: ColumnType
+    nullable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A declared pipeline. Construction validates it, so that a typo is found before the first record.
+
+    Args:
+        name: The DAG's id; prefix of the consumer groups and name in the ledger.
+        topic: The Kafka topic.
+        event: The msgspec type that a record's JSON must have.
+        columns: The rows table's columns, in order; the event's own and the derived ones.
+        key: The column that is unique in the table; a repeat is counted as a duplicate.
+        table: The rows table, optionally `schema.table`; dead letters go to `<table>_dead_letters`.
+        clean: The clean-up: Arrow columns of the event's fields to those of `columns`. Vectorised, so that it
+            costs next to nothing a record. It must not drop or reorder.
+        origin: Where the very first run starts: `earliest` or `latest`.
+        max_records: A cap on the offsets that one run reads, or None.
+        create_tables: Whether missing tables are created; else a DBA does, with `topicledger check`'s DDL.
+        staging_dir: The local folder for staged files: sticky (such as /tmp), or 0700 and ours.
+        transaction_wait_s: How long planning waits for an open transaction below this run's own records.
+
+    Raises:
+        SettingsError: A declared value can't work.
+    """
+
+    name: str
+    topic: str
+    event: type[msgspec.Struct]
+    columns: tuple[Column, ...]
+    key: str
+    table: str
+    clean: CleanUp
+    origin: Literal["earliest", "latest"] = "earliest"
+    max_records: int | None = None
+    create_tables: bool = True
+    staging_dir: str = "/tmp"  # noqa: S108 - the mission's folder; the staging module checks that it is sticky
+    transaction_wait_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not _TOPIC.match(self.topic):
+            raise SettingsError(
+                f"topic {self.topic!r} is not a valid Kafka topic name: use letters, digits, '.', '_' and '-'"
+            )
+        for identifier in (*self.table.split("."), *(column.name for column in self.columns)):
+            if not _IDENTIFIER.match(identifier):
+                raise SettingsError(
+                    f"{identifier!r} is not usable as a table or column name: "
+                    "use a letter, then up to 47 letters, digits and underscores"
+                )
+        self._check_columns()
+        if self.origin not in ("earliest", "latest"):
+            raise SettingsError(f"origin is {self.origin!r}: use 'earliest' or 'latest'")
+        if self.max_records is not None and self.max_records < 1:
+            raise SettingsError(f"max_records is {self.max_records}: use a positive number, or None for no cap")
+        if not PurePosixPath(self.staging_dir).is_absolute():
+            raise SettingsError(f"staging_dir {self.staging_dir!r} is not an absolute path")
+
+    def _check_columns(self) -> None:
+        names = [column.name for column in self.columns]
+        if len(set(names)) != len(names):
+            raise SettingsError(f"pipeline {self.name} declares a column twice: {', '.join(names)}")
+        if any(name.startswith("_") for name in names):
+            raise SettingsError("column names that start with an underscore belong to the engine")
+        key = next((column for column in self.columns if column.name == self.key), None)
+        if key is None or key.nullable:
+            raise SettingsError(f"the key {self.key!r} is not one of the columns, or may be NULL")
+        if self.table.count(".") > 1:
+            raise SettingsError(f"table {self.table!r}: use `table` or `schema.table`")
+
+    @property
+    def dead_letter_table(self) -> str:
+        """The dead letters' table, in the same schema as the rows."""
+        return f"{self.table}_dead_letters"

@@ -1,0 +1,1 @@
+"""The shipped pipeline: the sign-up event, its clean-up, and its simulated source."""

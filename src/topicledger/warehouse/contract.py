@@ -1,0 +1,168 @@
+"""What a warehouse promises. Who calls what, when, how often, and what a failure may leave.
+
+Planning (`consume_and_stage_data`, every attempt anew) calls `ensure_tables`, `positions`, and, in transactions
+of their own, `add_positions` and `set_back`. Each is all or nothing; a repeat changes nothing.
+
+Loading (`load_staged_data`) calls `ensure_tables` once and opens one `loading()` for an attempt, in the order
+copy_staged, lock_positions, find_batch, count_staged, apply, advance, applied_sums, commit. Until `commit` returns
+nothing is visible to anybody; leaving the block without it rolls back. When `commit` raises, it is unknown whether
+the rows are there: the caller opens a new `loading()`, whose `find_batch` tells.
+
+Reconciling (`reconcile_batch`) and the command line call `snapshot` and `history`, which only read.
+
+Errors: `SettingsError` for what a person fixes (credentials, a missing grant, named; a column that differs is an
+IntegrityError naming it), `RetriableError` for what may pass (not reachable, locked, deadlock, statement timeout),
+never a driver's own exception, never a secret in a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Protocol
+
+from topicledger.model.accounts import AppliedCounts, PartitionBooks, StagedCounts
+from topicledger.model.ledger import LedgerRow, LedgerSnapshot
+from topicledger.model.manifest import Manifest
+from topicledger.model.plan import OffsetRange, Position
+
+
+@dataclass(frozen=True, slots=True)
+class WarehouseSettings:
+    """The fields of an Airflow connection, without Airflow. Its repr shows no secret.
+
+    Args:
+        conn_id: The connection's id, for messages.
+        conn_type: `duckdb` or `postgres`.
+        host: Server, Unix socket folder, or for DuckDB the database file's path.
+        port: Port, or None for the default.
+        login: User name.
+        password: Password.
+        schema: The database's name (Airflow calls it schema).
+        extra: The Extra field's keys.
+    """
+
+    conn_id: str
+    conn_type: str
+    host: str | None = None
+    port: int | None = None
+    login: str | None = None
+    password: str | None = field(default=None, repr=False)
+    schema: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StagedStreams:
+    """The staged files, opened once, each hashed while it is read: what is copied is what was verified.
+
+    Each stream is read to its end exactly once, by `read(size)` or `readinto`. The formats are those of
+    `topicledger.staging.files`: CSV, UTF-8, a header line, `\\n` line ends, text quoted, NULL unquoted and empty.
+
+    rows: the pipeline's columns in order, then `_kafka_partition`, `_kafka_offset`, `_kafka_timestamp`.
+    dead_letters: `reason`, `error`, `key`, `value` (base64; NULL stays NULL), `headers` (JSON text), then the
+        same three.
+    tombstones: `_kafka_partition`, `_kafka_offset`.
+    jumps: `partition`, `start`, `end`, `kind` (`gap` or `invisible`).
+    """
+
+    rows: BinaryIO
+    dead_letters: BinaryIO
+    tombstones: BinaryIO
+    jumps: BinaryIO
+
+
+class LoadTransaction(Protocol):
+    """One attempt to load one batch: a transaction that is open from the first byte to the commit."""
+
+    def copy_staged(self, manifest: Manifest, streams: StagedStreams) -> None:
+        """Step 13: copy the staged files into temporary tables of this transaction.
+
+        Raises:
+            IntegrityError: The bytes don't parse as what they should be.
+        """
+
+    def lock_positions(self) -> Sequence[Position]:
+        """Step 14: lock all this target's position rows against other loaders, then read them, in that order.
+
+        Returns:
+            Every row of this target, of all topics and topic_ids, as committed when the lock was granted.
+        """
+
+    def find_batch(self, batch_id: str, plan_id: str) -> LedgerRow | None:
+        """Step 15: the ledger row of this plan of this run, when it was loaded already."""
+
+    def count_staged(self, planned: Sequence[OffsetRange]) -> StagedCounts:
+        """I2: recount the temporary tables: rows, dead letters, tombstones, coordinates."""
+
+    def apply(self, manifest: Manifest, applied: Sequence[OffsetRange]) -> AppliedCounts:
+        """Steps 17 and 18: insert what lies inside `applied`; count everything, each term on its own.
+
+        Of each key the lowest (partition, offset) inside applied is inserted, unless the table has the key;
+        the others are duplicates, and conflicts where one of the pipeline's columns differs from the row that
+        won. Dead letters inside applied are inserted. What lies outside applied is `already_loaded`, whatever
+        its kind. Gaps and invisible offsets are counted clipped to applied.
+        """
+
+    def advance(self, positions: Sequence[Position], row: LedgerRow) -> None:
+        """Step 19: set these position rows (position, leader_epoch) and insert the ledger row."""
+
+    def applied_sums(self) -> Sequence[PartitionBooks]:
+        """I4: the target's books as this transaction sees them, ledger row included."""
+
+    def commit(self) -> None:
+        """Commit, durably.
+
+        Raises:
+            RetriableError: It is unknown whether the transaction was committed, or it was refused.
+        """
+
+
+class Warehouse(Protocol):
+    """One pipeline's tables in one warehouse. Not shared between threads or processes."""
+
+    @property
+    def target(self) -> str:
+        """The rows table's fully qualified name: `schema.table`."""
+
+    def ddl(self) -> str:
+        """The statements that create the tables, for a DBA and for `topicledger check`."""
+
+    def ensure_tables(self) -> None:
+        """Create what is missing (when the pipeline says so) and compare what is there.
+
+        Raises:
+            SettingsError: A table is missing and the pipeline doesn't create tables, or a grant is missing.
+            IntegrityError: A column is missing, has another type or another nullability: it is named.
+        """
+
+    def positions(self, topic: str) -> Sequence[Position]:
+        """This target's position rows of a topic, of every topic_id that it ever had."""
+
+    def add_positions(self, positions: Sequence[Position], row: LedgerRow | None = None) -> None:
+        """Step 4, in a transaction of its own: insert position rows that aren't there; leave others alone.
+
+        Args:
+            positions: The rows; those whose key exists are ignored.
+            row: An acceptance to record in the same transaction; ignored when its key exists.
+        """
+
+    def set_back(self, before: Position, after: Position, row: LedgerRow) -> None:
+        """Step 5, in a transaction of its own: an accepted truncation.
+
+        Raises:
+            RetriableError: The position row is no longer `before`: plan again.
+        """
+
+    def loading(self) -> AbstractContextManager[LoadTransaction]:
+        """Open a transaction in a session of its own; roll back and close when the block ends without commit."""
+
+    def snapshot(self, batch_id: str, plan_id: str) -> LedgerSnapshot:
+        """Step 20: one ledger row and the whole target's books, in a single read-only snapshot."""
+
+    def history(self, limit: int) -> Sequence[LedgerRow]:
+        """The target's newest ledger rows, newest first."""
+
+    def close(self) -> None:
+        """Close every session. A repeat does nothing."""
