@@ -1,0 +1,111 @@
+"""Writes a batch's report: one JSON document and one page, each replaced as a whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from topicledger.errors import IntegrityError, SettingsError
+from topicledger.report.page import page
+from topicledger.report.verdict import verdict_on
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from topicledger.model.accounts import Identity, PartitionBooks
+    from topicledger.model.ledger import LedgerRow
+
+REPORT_VERSION = 1
+"""Version of the JSON document's shape."""
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+
+
+class ReportPaths(NamedTuple):
+    """Where the report of a batch lies."""
+
+    json: Path
+    html: Path
+
+
+def write_report(
+    folder: Path,
+    row: LedgerRow,
+    identities: Sequence[Identity],
+    partitions: Sequence[PartitionBooks],
+    reasons: Mapping[str, int] | None = None,
+) -> ReportPaths:
+    """Write `<batch_id>.<plan_id>.json` and `.html`; a repeat replaces them, and no reader ever sees a half.
+
+    Args:
+        folder: Made with mode 0700 when missing. Who may read reports is decided by its mode.
+        row: The ledger row.
+        identities: As they were evaluated for this row and for the whole target.
+        partitions: The target's books, of every topic_id.
+        reasons: How many dead letters of this batch have which reason, where the caller knows.
+
+    Returns:
+        The two files.
+
+    Raises:
+        SettingsError: The folder can't be made or written to.
+        IntegrityError: The row's batch_id or plan_id can't be a file's name, so it isn't one of ours.
+    """
+    for name in (row.batch_id, row.plan_id):
+        if not _SAFE_NAME.match(name):
+            raise IntegrityError(
+                f"the ledger has {name!r} as an id, which this program never writes: look who did"
+            )
+    stem = f"{row.batch_id}.{row.plan_id}"
+    paths = ReportPaths(folder / f"{stem}.json", folder / f"{stem}.html")
+    content = _document(row, identities, partitions, reasons or {})
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _replace(paths.json, json.dumps(content, indent=2) + "\n")
+        _replace(paths.html, page(row, identities, partitions, reasons or {}, paths.json.name))
+    except OSError as error:
+        raise SettingsError(
+            f"the report can't be written to {folder}: {error.strerror or error}. "
+            "Make the folder writable for the user that runs the tasks, or name another one",
+            batch_id=row.batch_id,
+        ) from error
+    return paths
+
+
+def _document(
+    row: LedgerRow,
+    identities: Sequence[Identity],
+    partitions: Sequence[PartitionBooks],
+    reasons: Mapping[str, int],
+) -> dict[str, Any]:
+    verdict = verdict_on(row, identities)
+    return {
+        "report_version": REPORT_VERSION,
+        "outcome": verdict.outcome,
+        "summary": verdict.summary,
+        "next_steps": list(verdict.next_steps),
+        "row": msgspec.to_builtins(row),
+        "identities": msgspec.to_builtins(tuple(identities)),
+        "partitions": msgspec.to_builtins(tuple(partitions)),
+        "dead_letter_reasons": dict(reasons),
+    }
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    try:
+        with os.fdopen(os.open(temporary, flags, 0o644), "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
