@@ -1,0 +1,56 @@
+"""The lock of Kafka's jars: which files, each by its Maven coordinate and sha256."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+KAFKA_VERSION = "4.3.1"
+LOCK_FILE = Path(__file__).with_name("kafka-jars.lock")
+
+# kafka-clients is named beside kafka_2.13: resolved through it alone it gets a wrong version.
+# The logging bridge makes the broker write a log; its version is that of log4j-core in the same set, and the
+# "!" keeps its own bill of materials from moving Kafka's versions.
+ROOTS = (
+    f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
+    f"org.apache.kafka:kafka-clients:{KAFKA_VERSION}",
+    "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4!",
+)
+
+_HEADER = """\
+# The jars of a Kafka broker: Maven coordinate and sha256 of each.
+# Written by `python -m devstack lock-jars`; `devstack/jar_lock.py` names the roots.
+"""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LockedJar:
+    """One jar: `group:artifact:version` and the sha256 that its bytes must have."""
+
+    coordinate: str
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """The name that Maven gives this jar."""
+        _, artifact, version = self.coordinate.split(":")
+        return f"{artifact}-{version}.jar"
+
+
+def read_lock(lock_file: Path = LOCK_FILE) -> tuple[LockedJar, ...]:
+    """Returns the locked jars, in the order of the file."""
+    lines = (line.strip() for line in lock_file.read_text(encoding="utf-8").splitlines())
+    return tuple(LockedJar(*line.split()) for line in lines if line and not line.startswith("#"))
+
+
+def write_lock(jars: list[LockedJar], lock_file: Path = LOCK_FILE) -> None:
+    """Writes the lock, sorted, so that a renewal shows as a small difference."""
+    lines = [f"{jar.coordinate} {jar.sha256}\n" for jar in sorted(jars)]
+    lock_file.write_text(_HEADER + "".join(lines), encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the sha256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

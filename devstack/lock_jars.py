@@ -1,0 +1,31 @@
+"""Renews the lock of Kafka's jars from Maven's own resolution."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import jgo
+from jgo.maven import MavenContext
+
+from devstack.jar_lock import LOCK_FILE, ROOTS, LockedJar, sha256_of, write_lock
+
+
+def lock_jars(lock_file: Path = LOCK_FILE) -> int:
+    """Resolves the roots afresh, downloads every jar and writes the lock.
+
+    Returns:
+        How many jars were locked.
+    """
+    with tempfile.TemporaryDirectory(prefix="kafka-jars-") as scratch:
+        context = MavenContext(repo_cache=Path(scratch), timeout=60)
+        roots = [context.create_dependency(root) for root in ROOTS]
+        inputs, transitive = context.resolver.resolve(roots)
+        jars = {
+            dependency.artifact.resolve(): f"{dependency.groupId}:{dependency.artifactId}:{dependency.version}"
+            for dependency in [*inputs, *transitive]
+            if dependency.scope in (None, "compile", "runtime")
+        }
+        locked = [LockedJar(coordinate, sha256_of(path)) for path, coordinate in jars.items()]
+    write_lock(locked, lock_file)
+    return len(locked)

@@ -1,0 +1,157 @@
+"""One long-running program and everything it starts: started, watched, ended to the last child."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from devstack.errors import StackError
+
+# Every process of a stack carries this, so that what outlived its parent is found by the folder it worked in.
+MARKER = "TOPICLEDGER_STACK"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A started program. It holds no file or pipe, so another process can end it by what is written here."""
+
+    name: str
+    pid: int
+    started: float
+    log: str
+    stop_signal: int = signal.SIGTERM
+
+    @classmethod
+    def start(
+        cls,
+        name: str,
+        command: Sequence[str],
+        *,
+        folder: Path,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        stop_signal: int = signal.SIGTERM,
+    ) -> Service:
+        """Starts a program in a session of its own: a Ctrl-C at the terminal doesn't reach it, `stop` does.
+
+        Args:
+            name: what a person calls it.
+            command: the program and its arguments.
+            folder: the data folder that it belongs to; also its working folder.
+            log: both of its outputs are appended here.
+            env: its whole environment; None gives this process's own.
+            stop_signal: what asks this program to end in good order.
+        """
+        marked = {**(os.environ if env is None else env), MARKER: str(folder), "SPT_NOENV": "1"}
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=folder,
+                env=marked,
+                start_new_session=True,
+            )
+        return cls(name, process.pid, psutil.Process(process.pid).create_time(), str(log), stop_signal)
+
+    def process(self) -> psutil.Process | None:
+        """Returns the program's process, or None when it has ended (a pid that was used again is not it)."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(self.pid)
+            if abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        return None
+
+    def alive(self) -> bool:
+        """Tells whether the program still runs."""
+        return self.process() is not None
+
+    def expect_alive(self) -> None:
+        """Does nothing while the program runs.
+
+        Raises:
+            StackError: it ended; the message has the end of its log.
+        """
+        if not self.alive():
+            raise StackError(f"{self.name} ended by itself:\n{self.log_tail()}", f"Read {self.log}.")
+
+    def log_tail(self, lines: int = 15) -> str:
+        """Returns the last lines of the log."""
+        with contextlib.suppress(OSError):
+            return "\n".join(Path(self.log).read_text(errors="replace").splitlines()[-lines:])
+        return ""
+
+    def stop(self, grace_s: float = 20) -> None:
+        """Asks the program to end, and kills it and all its children when that takes longer than the grace."""
+        stop_services([self], grace_s)
+
+    def kill(self) -> None:
+        """Kills the program and all its children at once, without a warning."""
+        stop_services([self], 0)
+
+
+def stop_services(services: Sequence[Service], grace_s: float) -> None:
+    """Ends all of them at once, with all children of children; returns when none is left."""
+    roots = [process for service in services if (process := service.process())]
+    families = {process for root in roots for process in _family(root)}
+    if grace_s:
+        for service in services:
+            if process := service.process():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(service.stop_signal)
+        psutil.wait_procs(roots, timeout=grace_s)
+    for root in roots:
+        families.update(_family(root))
+    kill_all(families)
+
+
+def kill_all(processes: set[psutil.Process]) -> None:
+    """Kills every one of them and waits until the system has taken them away."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(list(processes), timeout=10)
+
+
+def marked_processes(folder: Path) -> set[psutil.Process]:
+    """Returns every process that was started for this folder or one below it, whoever its parent is now."""
+    found = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            marker = process.environ().get(MARKER)
+            if marker and Path(marker).is_relative_to(folder) and process.pid != os.getpid():
+                found.add(process)
+    return found
+
+
+def wait_until_ready(service: Service, answers: Callable[[], bool], limit_s: float) -> None:
+    """Returns as soon as the program answers.
+
+    Raises:
+        StackError: the program ended, or doesn't answer within the limit.
+    """
+    deadline = time.monotonic() + limit_s
+    while not answers():
+        service.expect_alive()
+        if time.monotonic() > deadline:
+            raise StackError(
+                f"{service.name} doesn't answer after {limit_s:.0f} s. The end of its log:\n{service.log_tail()}",
+                f"Read {service.log}; a slow machine may just need another try.",
+            )
+        time.sleep(0.1)
+
+
+def _family(root: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
