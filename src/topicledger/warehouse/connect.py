@@ -1,0 +1,32 @@
+"""Chooses the warehouse by the connection's type. Its driver is imported here and only when it is chosen."""
+
+from __future__ import annotations
+
+from topicledger.errors import SettingsError
+from topicledger.pipeline import Pipeline
+from topicledger.warehouse.contract import Warehouse, WarehouseSettings
+
+
+def open_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
+    """Return the pipeline's tables in the warehouse that the connection names. Nothing is connected to yet.
+
+    Raises:
+        SettingsError: The type is unknown, its driver isn't installed, or a field can't work.
+    """
+    try:
+        if settings.conn_type == "postgres":
+            from topicledger.warehouse.postgres import postgres
+
+            return postgres(settings, pipeline)
+        if settings.conn_type == "duckdb":
+            from topicledger.warehouse.duckdb import duckdb_file
+
+            return duckdb_file(settings, pipeline)
+    except ImportError as error:
+        raise SettingsError(
+            f"connection {settings.conn_id} is of type {settings.conn_type}, whose driver can't be imported "
+            f"({error}): pip install 'topicledger[{settings.conn_type}]'"
+        ) from error
+    raise SettingsError(
+        f"connection {settings.conn_id} is of type {settings.conn_type!r}: use 'duckdb' or 'postgres'"
+    )

@@ -1,0 +1,158 @@
+"""DuckDB: a database file on a local disk, opened for one operation and closed after it.
+
+Another process that has the file open makes the operation a RetriableError which names it. There is no unique
+constraint and no index; key and ledger rest on anti-joins, and on writers excluding each other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import duckdb
+import pyarrow as pa
+
+from topicledger.errors import SettingsError
+from topicledger.pipeline import Pipeline
+from topicledger.warehouse.contract import Warehouse, WarehouseSettings
+from topicledger.warehouse.dialect import DUCKDB, quoted
+from topicledger.warehouse.duckdb_csv import CsvBatches
+from topicledger.warehouse.duckdb_errors import commit_failed, failed, not_parsed
+from topicledger.warehouse.sql_warehouse import SqlWarehouse
+from topicledger.warehouse.tables import StoredColumn
+
+log = logging.getLogger(__name__)
+
+# One and the same for every session: DuckDB refuses a second one in this process with other options.
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "memory_limit": "1GB",
+    "preserve_insertion_order": "false",
+    "lock_configuration": "true",
+}
+
+
+def duckdb_file(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
+    """The pipeline's tables in a DuckDB file. Nothing is opened yet.
+
+    Raises:
+        SettingsError: The connection names no file on a local disk.
+    """
+    name = settings.host or settings.schema
+    if not name or name.startswith(":memory:") or "://" in name or name.startswith("md:"):
+        raise SettingsError(
+            f"connection {settings.conn_id}: its host is {name!r}; use the path of a DuckDB file on a local disk"
+        )
+    path = Path(name).expanduser()
+    if not path.is_absolute():
+        raise SettingsError(f"connection {settings.conn_id}: {name} is a relative path, use an absolute one")
+    return SqlWarehouse(pipeline, DUCKDB, lambda create: DuckdbSession(settings, path, create=create))
+
+
+class DuckdbSession:
+    """Implements `topicledger.warehouse.session.Session` over one connection to one file."""
+
+    def __init__(self, settings: WarehouseSettings, path: Path, *, create: bool) -> None:
+        self._settings = settings
+        self._path = path
+        try:
+            if create:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            elif not path.exists():
+                raise SettingsError(
+                    f"connection {settings.conn_id}: there is no DuckDB file {path}; the first run creates it, "
+                    "where the pipeline declares create_tables=True"
+                )
+            self._connection = duckdb.connect(str(path), config=_CONFIG)
+        except (duckdb.Error, OSError) as error:
+            raise failed(error, settings, path) from error
+
+    def begin(self) -> None:
+        """Open a transaction; every transaction of DuckDB sees one state, that at its beginning."""
+        self.execute("BEGIN TRANSACTION")
+
+    def begin_snapshot(self) -> None:
+        """Open a transaction that reads one state."""
+        self.execute("BEGIN TRANSACTION")
+
+    def begin_copy(self) -> None:
+        """Do nothing: temporary tables are the connection's own, so the transaction begins at `lock`."""
+
+    def lock_creation(self) -> None:
+        """Do nothing: of two that create the same table, one conflicts."""
+
+    def lock_new_positions(self, version_table: str) -> None:
+        """Write the version's row: another thread's write of it conflicts; processes exclude each other anyway."""
+        self.execute(f"UPDATE {version_table} SET version = version")  # noqa: S608 - a quoted name
+
+    def lock(self, positions_table: str, target: str) -> None:
+        """Begin the transaction and write the target's position rows, so that another thread conflicts."""
+        self.begin()
+        self.execute(f"UPDATE {positions_table} SET generation = generation WHERE target = ?", (target,))  # noqa: S608 - a quoted name
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows."""
+        with self._translated():
+            return self._connection.execute(sql, values or None).fetchall()
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Run one statement and return how many rows it wrote."""
+        rows = self.query(sql, values)
+        return int(rows[0][0]) if rows else 0
+
+    def execute_many(self, sql: str, values: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for each row of values."""
+        for row in values:
+            self.execute(sql, row)
+
+    def copy(self, table: str, columns: Sequence[StoredColumn], stream: BinaryIO, block_bytes: int) -> None:
+        """Copy a CSV stream to its end, parsed here, block by block."""
+        batches: CsvBatches | None = None
+        picked = ", ".join(
+            f"CAST({quoted(column.name)} AS {DUCKDB.types[column.type]})" for column in columns
+        )
+        try:
+            batches = CsvBatches(stream, columns, block_bytes)
+            self._connection.register("topicledger_csv", batches.reader())
+            self._connection.execute(f"INSERT INTO {table} SELECT {picked} FROM topicledger_csv")  # noqa: S608 - quoted names
+            self._connection.unregister("topicledger_csv")
+        except (duckdb.Error, pa.ArrowException) as error:
+            cause = (batches and batches.failure) or error
+            if isinstance(cause, pa.ArrowException):
+                raise not_parsed(cause, table) from cause
+            if isinstance(cause, duckdb.Error):
+                raise failed(cause, self._settings, self._path) from cause
+            raise cause from None
+
+    def commit(self, then: Callable[[], None] | None = None) -> None:
+        """Commit, then write the log into the file, so that readers find one file that is complete."""
+        try:
+            self._connection.execute("COMMIT")
+        except duckdb.Error as error:
+            raise commit_failed(error, self._settings) from error
+        if then is not None:
+            then()
+        try:
+            self._connection.execute("CHECKPOINT")
+        except duckdb.Error as error:
+            # Committed is committed: the write-ahead log holds it, and the next one to close checkpoints.
+            log.info("DuckDB put the checkpoint of %s off: %s", self._path, error)
+
+    def close(self) -> None:
+        """Roll back what is open, then close the file."""
+        with suppress(duckdb.Error):
+            self._connection.execute("ROLLBACK")
+        with suppress(duckdb.Error):
+            self._connection.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            raise failed(error, self._settings, self._path) from error

@@ -1,0 +1,68 @@
+"""Staged CSV as Arrow batches for DuckDB: the bytes that are hashed are the bytes that are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+import pyarrow as pa
+from pyarrow import csv
+
+from topicledger.errors import IntegrityError
+from topicledger.warehouse.dialect import StoredType
+from topicledger.warehouse.tables import StoredColumn
+
+_SMALLEST_BLOCK_BYTES = 1024 * 1024
+
+# UUID and JSON are text here; DuckDB casts them as it inserts, and refuses what isn't one.
+_ARROW: dict[StoredType, pa.DataType] = {
+    "uuid": pa.string(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "text": pa.string(),
+    "bool": pa.bool_(),
+    "timestamptz": pa.timestamp("us", tz="UTC"),
+    "date": pa.date32(),
+}
+
+
+class CsvBatches:
+    """The batches of one staged file, read block by block. The first failure is kept in `failure`.
+
+    A driver that pulls the batches would report a failure as its own, so the caller asks for it afterwards.
+    """
+
+    def __init__(self, stream: BinaryIO, columns: Sequence[StoredColumn], block_bytes: int) -> None:
+        self.failure: Exception | None = None
+        self._names = [column.name for column in columns]
+        self._batches = csv.open_csv(
+            stream,
+            # No record is longer than block_bytes; a block of twice that has a record's end in it.
+            read_options=csv.ReadOptions(block_size=max(_SMALLEST_BLOCK_BYTES, 2 * block_bytes)),
+            parse_options=csv.ParseOptions(newlines_in_values=True),
+            convert_options=csv.ConvertOptions(
+                column_types={column.name: _ARROW[column.type] for column in columns},
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+                true_values=["true"],
+                false_values=["false"],
+            ),
+        )
+        if self._batches.schema.names != self._names:
+            raise IntegrityError(
+                f"the staged file's header is {', '.join(self._batches.schema.names)}, expected "
+                f"{', '.join(self._names)}: clear consume_and_stage_data"
+            )
+
+    def reader(self) -> pa.RecordBatchReader:
+        """The batches, once."""
+        return pa.RecordBatchReader.from_batches(self._batches.schema, self._guarded())
+
+    def _guarded(self) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self._batches
+        except Exception as error:
+            self.failure = error
+            raise

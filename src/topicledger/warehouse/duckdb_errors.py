@@ -1,0 +1,59 @@
+"""What a failure of DuckDB means to the caller."""
+
+from __future__ import annotations
+
+import errno
+import re
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from topicledger.errors import IntegrityError, RetriableError, SettingsError, TopicLedgerError
+from topicledger.warehouse.contract import WarehouseSettings
+
+_HOLDER = re.compile(r"Conflicting lock is held in (.*?\(PID \d+\))")
+_A_PERSON_FIXES = re.compile(
+    r"Permission denied|Read-only file system|not a valid DuckDB database|version number|Is a directory", re.I
+)
+_ERRNO_A_PERSON_FIXES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR)
+
+
+def failed(error: duckdb.Error | OSError, settings: WarehouseSettings, path: Path) -> TopicLedgerError:
+    """Translate a failed statement, or a file that couldn't be opened."""
+    text = " ".join(str(error).split())
+    where = f"connection {settings.conn_id}: DuckDB file {path}: {text[:500]}"
+    holder = _HOLDER.search(text)
+    if holder:
+        return RetriableError(
+            f"connection {settings.conn_id}: DuckDB file {path} is open in another process, {holder[1]}: close it "
+            "there, or let it read a copy; nothing was changed"
+        )
+    if isinstance(error, OSError):
+        wrong = error.errno in _ERRNO_A_PERSON_FIXES
+        return SettingsError(where) if wrong else RetriableError(where)
+    if isinstance(error, duckdb.IOException | duckdb.PermissionException) and _A_PERSON_FIXES.search(text):
+        return SettingsError(f"{where}. Correct the path, its permissions or the installed DuckDB")
+    # OperationalError: files, memory, conflicts between threads; FatalException: the instance must be opened anew.
+    if isinstance(error, duckdb.OperationalError | duckdb.InterruptException | duckdb.FatalException):
+        return RetriableError(f"{where}. Nothing was changed; try again")
+    return IntegrityError(
+        f"{where}. Nothing was changed. Where it comes from a staged file, clear consume_and_stage_data; else look "
+        "at the table"
+    )
+
+
+def commit_failed(error: duckdb.Error, settings: WarehouseSettings) -> RetriableError:
+    """Translate a failed COMMIT, whose outcome only the ledger tells."""
+    return RetriableError(
+        f"connection {settings.conn_id}: COMMIT failed ({' '.join(str(error).split())[:500]}); the ledger tells at "
+        "the next try whether it was refused"
+    )
+
+
+def not_parsed(error: pa.ArrowException, table: str) -> IntegrityError:
+    """Translate staged bytes that aren't the CSV they should be."""
+    return IntegrityError(
+        f"the staged file for {table} doesn't parse: {' '.join(str(error).split())[:500]}. Nothing was changed: "
+        "clear consume_and_stage_data"
+    )

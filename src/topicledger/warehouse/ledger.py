@@ -1,0 +1,190 @@
+"""The ledger's SQL: position rows, batch rows, and the sums that must agree with them."""
+# ruff: noqa: S608 - only quoted identifiers and constants are put into the text; every value is bound
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from topicledger.errors import IntegrityError, RetriableError
+from topicledger.model.accounts import Accounts, PartitionBooks
+from topicledger.model.ledger import LedgerRow
+from topicledger.model.manifest import Acceptance, Manifest
+from topicledger.model.plan import OffsetRange, Position, Receipt
+from topicledger.warehouse.dialect import Dialect, quoted
+from topicledger.warehouse.session import Session
+from topicledger.warehouse.tables import BATCHES, POSITIONS, StoredColumn, Tables
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_JSON: dict[str, Any] = {
+    "planned": tuple[OffsetRange, ...],
+    "applied": tuple[OffsetRange, ...],
+    "manifest": Manifest | Acceptance,
+    "receipt": Receipt,
+    "accounts": Accounts,
+}
+
+
+class LedgerTables:
+    """Reads and writes one target's ledger in whatever transaction the session has open."""
+
+    def __init__(self, tables: Tables, dialect: Dialect) -> None:
+        self._tables = tables
+        self._dialect = dialect
+        self._batch_columns = ", ".join(self._readable(column) for column in BATCHES)
+        self._position_columns = ", ".join(quoted(column.name) for column in POSITIONS[1:])
+
+    def positions(self, session: Session, topic: str | None = None) -> tuple[Position, ...]:
+        """The target's position rows, of one topic or of all."""
+        sql = (
+            f"SELECT {self._position_columns} FROM {self._tables.positions.sql} "
+            f"WHERE target = {self._dialect.mark}"
+        )
+        values = [self._tables.target]
+        if topic is not None:
+            sql += f" AND topic = {self._dialect.mark}"
+            values.append(topic)
+        return tuple(Position(*row) for row in session.query(f"{sql} ORDER BY topic_id, partition", values))
+
+    def add_positions(self, session: Session, positions: Sequence[Position]) -> None:
+        """Insert the position rows whose key isn't there."""
+        table, mark = self._tables.positions.sql, self._dialect.mark
+        marks = ", ".join(f"CAST({mark} AS {self._dialect.types[column.type]})" for column in POSITIONS)
+        sql = (
+            f"INSERT INTO {table} SELECT {marks} WHERE NOT EXISTS (SELECT 1 FROM {table} "
+            f"WHERE target = {mark} AND topic_id = {mark} AND partition = {mark}){self._dialect.ignore_repeat}"
+        )
+        target = self._tables.target
+        # One order for all sessions, so that two planners can't wait for each other in a circle.
+        ordered = sorted(positions, key=lambda p: (p.topic_id, p.partition))
+        session.execute_many(
+            sql, [(target, *msgspec.structs.astuple(p), target, p.topic_id, p.partition) for p in ordered]
+        )
+
+    def advance(self, session: Session, position: Position) -> None:
+        """Set position and leader epoch of a row that must be there."""
+        mark = self._dialect.mark
+        written = session.execute(
+            f"UPDATE {self._tables.positions.sql} SET position = {mark}, leader_epoch = {mark} "
+            f"WHERE target = {mark} AND topic_id = {mark} AND partition = {mark}",
+            (
+                position.position,
+                position.leader_epoch,
+                self._tables.target,
+                position.topic_id,
+                position.partition,
+            ),
+        )
+        if written != 1:
+            raise IntegrityError(
+                f"the ledger has {written} rows for {self._tables.target}, partition {position.partition}, "
+                f"topic id {position.topic_id}; it must have one. Nothing was committed",
+                topic=position.topic,
+                partition=position.partition,
+            )
+
+    def set_back(self, session: Session, before: Position, after: Position) -> None:
+        """Replace a position row that must still be `before`."""
+        mark = self._dialect.mark
+        written = session.execute(
+            f"UPDATE {self._tables.positions.sql} "
+            f"SET position = {mark}, leader_epoch = {mark}, generation = {mark} "
+            f"WHERE target = {mark} AND topic_id = {mark} AND partition = {mark} AND origin = {mark} "
+            f"AND position = {mark} AND generation = {mark} AND leader_epoch IS NOT DISTINCT FROM {mark}",
+            (
+                *(after.position, after.leader_epoch, after.generation),
+                *(self._tables.target, before.topic_id, before.partition, before.origin),
+                *(before.position, before.generation, before.leader_epoch),
+            ),
+        )
+        if written != 1:
+            raise RetriableError(
+                f"partition {before.partition} of {before.topic} moved on from position {before.position} "
+                "while its truncation was being accepted: plan again",
+                topic=before.topic,
+                partition=before.partition,
+            )
+
+    def add_batch(self, session: Session, row: LedgerRow) -> bool:
+        """Insert a ledger row, with the warehouse's clock, unless its key is there.
+
+        Returns:
+            Whether it was inserted.
+        """
+        table, mark, types = self._tables.batches.sql, self._dialect.mark, self._dialect.types
+        marks = ", ".join(f"CAST({mark} AS {types[column.type]})" for column in BATCHES[:-1])
+        written = session.execute(
+            f"INSERT INTO {table} SELECT {marks}, {self._dialect.clock} WHERE NOT EXISTS "
+            f"(SELECT 1 FROM {table} WHERE batch_id = {mark} AND plan_id = {mark}){self._dialect.ignore_repeat}",
+            (
+                *(_stored(column, getattr(row, column.name)) for column in BATCHES[:-1]),
+                row.batch_id,
+                row.plan_id,
+            ),
+        )
+        return written == 1
+
+    def batch(self, session: Session, batch_id: str, plan_id: str) -> LedgerRow | None:
+        """The ledger row of this key, of this target."""
+        mark = self._dialect.mark
+        rows = session.query(
+            f"SELECT {self._batch_columns} FROM {self._tables.batches.sql} "
+            f"WHERE batch_id = {mark} AND plan_id = {mark} AND target = {mark}",
+            (batch_id, plan_id, self._tables.target),
+        )
+        return _ledger_row(rows[0]) if rows else None
+
+    def history(self, session: Session, limit: int) -> tuple[LedgerRow, ...]:
+        """The target's newest ledger rows, newest first."""
+        mark = self._dialect.mark
+        rows = session.query(
+            f"SELECT {self._batch_columns} FROM {self._tables.batches.sql} WHERE target = {mark} "
+            f"ORDER BY loaded_at DESC, batch_id, plan_id LIMIT CAST({mark} AS bigint)",
+            (self._tables.target, limit),
+        )
+        return tuple(_ledger_row(row) for row in rows)
+
+    def books(self, session: Session) -> tuple[PartitionBooks, ...]:
+        """Each partition's position row beside the sum of the lengths of all `applied` of the target."""
+        mark = self._dialect.mark
+        rows = session.query(
+            f"""
+            SELECT p.topic_id, p.partition, p.origin, p.position, COALESCE(s.applied, 0)
+            FROM {self._tables.positions.sql} p
+            LEFT JOIN (
+                SELECT b.topic_id, a.partition, SUM(a.past - a.first) AS applied
+                FROM {self._tables.batches.sql} b {self._dialect.unnest_ranges}
+                WHERE b.target = {mark}
+                GROUP BY b.topic_id, a.partition
+            ) s ON s.topic_id = p.topic_id AND s.partition = p.partition
+            WHERE p.target = {mark}
+            ORDER BY p.topic_id, p.partition""",
+            (self._tables.target, self._tables.target),
+        )
+        return tuple(
+            PartitionBooks(topic_id, partition, origin, position, int(applied))
+            for topic_id, partition, origin, position, applied in rows
+        )
+
+    def _readable(self, column: StoredColumn) -> str:
+        name = quoted(column.name)
+        if column.type == "json":
+            return f"CAST({name} AS {self._dialect.types['text']})"
+        return self._dialect.micros.format(name) if column.type == "timestamptz" else name
+
+
+def _stored(column: StoredColumn, value: object) -> object:
+    if column.type != "json" or value is None:
+        return value
+    return msgspec.json.encode(value).decode()
+
+
+def _ledger_row(row: Sequence[Any]) -> LedgerRow:
+    fields = dict(zip((column.name for column in BATCHES), row, strict=True))
+    for name, kind in _JSON.items():
+        fields[name] = None if fields[name] is None else msgspec.json.decode(fields[name], type=kind)
+    fields["loaded_at"] = _EPOCH + dt.timedelta(microseconds=fields["loaded_at"])
+    return LedgerRow(**fields)

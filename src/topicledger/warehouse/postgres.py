@@ -1,0 +1,173 @@
+"""PostgreSQL by psycopg 3: a connection of its own, from the fields of the connection.
+
+Every transaction names its isolation level, so that a database which defaults to REPEATABLE READ doesn't make a
+loader read the ledger as it was before it waited for the lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO
+
+import psycopg
+from psycopg import IsolationLevel
+
+from topicledger.errors import RetriableError, SettingsError
+from topicledger.pipeline import Pipeline
+from topicledger.warehouse.contract import Warehouse, WarehouseSettings
+from topicledger.warehouse.dialect import POSTGRES
+from topicledger.warehouse.postgres_errors import connecting_failed, statement_failed
+from topicledger.warehouse.sql_warehouse import SqlWarehouse
+from topicledger.warehouse.tables import StoredColumn
+
+OLDEST_SERVER = 150000
+"""PostgreSQL 15, the first whose COPY compares the header's names with the table's."""
+
+_EXTRA = frozenset(
+    """sslmode sslrootcert sslcert sslkey sslpassword sslcrl sslcrldir sslnegotiation ssl_min_protocol_version
+    ssl_max_protocol_version channel_binding require_auth gssencmode krbsrvname target_session_attrs
+    load_balance_hosts connect_timeout keepalives keepalives_idle keepalives_interval keepalives_count
+    tcp_user_timeout hostaddr options""".split()
+)
+_DEFAULTS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
+_BLOCK_BYTES = 256 * 1024
+# Temporary tables come first in any search path, so everything is named with its schema or is built in.
+_SESSION = "SET LOCAL TimeZone TO 'UTC'; SET LOCAL search_path TO pg_catalog, pg_temp"
+_LOAD = f"{_SESSION}; SET LOCAL work_mem TO '64MB'"
+_CREATION_LOCK = 0x746F7069636C6467
+
+
+def postgres(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
+    """The pipeline's tables in a PostgreSQL database. Nothing is connected to yet."""
+    unknown = sorted(set(settings.extra) - _EXTRA)
+    if unknown:
+        raise SettingsError(
+            f"connection {settings.conn_id}: its Extra has {', '.join(unknown)}, which PostgreSQL connections "
+            f"don't take here; usable are {', '.join(sorted(_EXTRA))}"
+        )
+    return SqlWarehouse(pipeline, POSTGRES, lambda _create: PostgresSession(settings))
+
+
+class PostgresSession:
+    """Implements `topicledger.warehouse.session.Session` over one connection."""
+
+    def __init__(self, settings: WarehouseSettings) -> None:
+        self._settings = settings
+        options: dict[str, Any] = {
+            **_DEFAULTS,
+            **settings.extra,
+            "host": settings.host,
+            "port": settings.port,
+            "user": settings.login,
+            "password": settings.password,
+            "dbname": settings.schema,
+            "application_name": "topicledger",
+            "client_encoding": "UTF8",
+        }
+        try:
+            # Never prepared on the server: behind a transaction pooler the next transaction is on another one.
+            self._connection = psycopg.connect(
+                "",
+                prepare_threshold=None,
+                **{name: value for name, value in options.items() if value is not None},
+            )
+        except psycopg.Error as error:
+            raise connecting_failed(error, settings) from error
+        version = self._connection.info.server_version
+        if version < OLDEST_SERVER:
+            self._connection.close()
+            raise SettingsError(
+                f"connection {settings.conn_id}: the server is PostgreSQL {version // 10000}, use 15 or newer"
+            )
+
+    def begin(self) -> None:
+        """Open a transaction that writes, READ COMMITTED: each statement sees what is committed by then."""
+        self._begin(IsolationLevel.READ_COMMITTED, _SESSION)
+
+    def begin_snapshot(self) -> None:
+        """Open a transaction that reads one state."""
+        self._begin(IsolationLevel.REPEATABLE_READ, _SESSION, read_only=True)
+
+    def begin_copy(self) -> None:
+        """Open the load's transaction, whose end drops the temporary tables."""
+        self._begin(IsolationLevel.READ_COMMITTED, _LOAD)
+
+    def lock_creation(self) -> None:
+        """Wait for others that create tables; the lock ends with the transaction."""
+        self.query("SELECT pg_advisory_xact_lock(%s)", (_CREATION_LOCK,))
+
+    def lock_new_positions(self, version_table: str) -> None:
+        """Do nothing: the primary key makes a concurrent insert of the same row wait."""
+
+    def lock(self, positions_table: str, target: str) -> None:
+        """Lock the target's position rows, in one order for all sessions."""
+        self.query(
+            f"SELECT 1 FROM {positions_table} WHERE target = %s ORDER BY topic_id, partition FOR UPDATE",  # noqa: S608 - a quoted name
+            (target,),
+        )
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows."""
+        with self._translated():
+            return self._connection.execute(sql.encode(), values or None).fetchall()
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Run one statement and return how many rows it wrote."""
+        with self._translated():
+            return self._connection.execute(sql.encode(), values or None).rowcount
+
+    def execute_many(self, sql: str, values: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for each row of values."""
+        with self._translated(), self._connection.cursor() as cursor:
+            cursor.executemany(sql.encode(), values)
+
+    def copy(self, table: str, columns: Sequence[StoredColumn], stream: BinaryIO, block_bytes: int) -> None:
+        """Copy a CSV stream to its end; the server compares the header with the table's columns."""
+        del columns, block_bytes  # the server parses
+        statement = f"COPY {table} FROM STDIN (FORMAT csv, HEADER MATCH)"
+        with (
+            self._translated(),
+            self._connection.cursor() as cursor,
+            cursor.copy(statement.encode()) as copy,
+        ):
+            while block := stream.read(_BLOCK_BYTES):
+                copy.write(block)
+
+    def commit(self, then: Callable[[], None] | None = None) -> None:
+        """Commit; a lost reply is a RetriableError like every other failure here."""
+        try:
+            self._connection.commit()
+        except psycopg.Error as error:
+            raise RetriableError(
+                f"connection {self._settings.conn_id}: it is unknown whether COMMIT succeeded "
+                f"({type(error).__name__}: {str(error).strip()}); the ledger tells at the next try"
+            ) from error
+        if then is not None:
+            then()
+
+    def close(self) -> None:
+        """Roll back what is open, then disconnect."""
+        # Said to the server and waited for: a closed socket alone is noticed later, the locks held until then.
+        with suppress(psycopg.Error):
+            self._connection.rollback()
+        with suppress(psycopg.Error):
+            self._connection.close()
+
+    def _begin(self, level: IsolationLevel, settings: str, *, read_only: bool = False) -> None:
+        with self._translated():
+            self._connection.isolation_level = level
+            self._connection.read_only = read_only
+            self._connection.execute(settings.encode())
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            raise statement_failed(error, self._settings) from error

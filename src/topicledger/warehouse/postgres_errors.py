@@ -1,0 +1,65 @@
+"""What a failure of PostgreSQL means to the caller: by SQLSTATE, and by text where there is none."""
+
+from __future__ import annotations
+
+import re
+
+import psycopg
+
+from topicledger.errors import IntegrityError, RetriableError, SettingsError, TopicLedgerError
+from topicledger.warehouse.contract import WarehouseSettings
+
+# Class 08 connection, 40 rollback, 53 resources, 57P shutdown, 55P03 lock timeout, 57014 statement timeout,
+# 25006 a server that is read-only for now (a standby), 25P03/25P04 idle or long transaction ended by the server,
+# 58 its disk, XX its own bug.
+_MAY_PASS = ("08", "40", "53", "57P", "55P03", "57014", "25006", "25P03", "25P04", "58", "XX")
+# Class 28 login, 3D database, 42501 grant, 0A not supported by this server.
+_A_PERSON_FIXES = ("28", "3D", "42501", "0A")
+
+# A refused connection carries no SQLSTATE, only the server's or libpq's sentence.
+_REFUSED_LOGIN = re.compile(
+    r"authentication failed|no password supplied|pg_hba|does not exist|is not permitted|permission denied for database"
+    r"|not allowed to|SSL|certificate|invalid (connection option|.*value|integer value|port)|unsupported",
+)
+_NOT_THERE_YET = re.compile(
+    r"No such file or directory|Connection refused|starting up|shutting down|timeout", re.I
+)
+
+
+def connecting_failed(error: psycopg.Error, settings: WarehouseSettings) -> TopicLedgerError:
+    """Translate a connection that wasn't made; the message has host and database, never the password."""
+    text = _without_password(" ".join(str(error).split()), settings)
+    where = (
+        f"connection {settings.conn_id}: can't connect to PostgreSQL at {settings.host or 'the default host'}, "
+        f"database {settings.schema or 'by default'}, user {settings.login or 'by default'}: {text}"
+    )
+    if not _NOT_THERE_YET.search(text) and (
+        isinstance(error, psycopg.ProgrammingError) or _REFUSED_LOGIN.search(text)
+    ):
+        return SettingsError(f"{where}. Correct the connection's fields, or have the access granted")
+    return RetriableError(f"{where}. Nothing was changed; try again")
+
+
+def statement_failed(error: psycopg.Error, settings: WarehouseSettings) -> TopicLedgerError:
+    """Translate a failed statement; the transaction it was in is lost."""
+    state = error.sqlstate or ""
+    text = _without_password(error.diag.message_primary or " ".join(str(error).split()), settings)
+    where = f"connection {settings.conn_id}: PostgreSQL says {state or type(error).__name__}: {text}"
+    if state == "42501":
+        return SettingsError(
+            f"{where}. Grant it to user {settings.login or 'by default'}; nothing was changed"
+        )
+    if state.startswith(_A_PERSON_FIXES):
+        return SettingsError(f"{where}. Nothing was changed")
+    if state.startswith(_MAY_PASS) or (not state and isinstance(error, psycopg.OperationalError)):
+        return RetriableError(f"{where}. Nothing was changed; try again")
+    if error.diag.context:
+        where = f"{where} ({error.diag.context.splitlines()[0][:300]})"
+    return IntegrityError(
+        f"{where}. Nothing was changed. Where a staged file is named, clear consume_and_stage_data; else look at "
+        "the table"
+    )
+
+
+def _without_password(text: str, settings: WarehouseSettings) -> str:
+    return text.replace(settings.password, "***") if settings.password else text

@@ -1,0 +1,91 @@
+"""The tables' life: creating what is missing, comparing what is there, refusing a newer ledger."""
+# ruff: noqa: S608 - only quoted identifiers and constants are put into the text; every value is bound
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from topicledger.errors import IntegrityError, SettingsError
+from topicledger.model.ledger import SCHEMA_VERSION
+from topicledger.warehouse.dialect import Dialect, quoted
+from topicledger.warehouse.session import Session
+from topicledger.warehouse.tables import FoundColumn, Tables, require_columns
+
+_Found = dict[str, dict[str, FoundColumn]]
+
+
+def ddl(tables: Tables, dialect: Dialect) -> tuple[str, ...]:
+    """The statements that create the schema and every table in it."""
+    return (f"CREATE SCHEMA IF NOT EXISTS {quoted(tables.schema)}", *tables.ddl(dialect))
+
+
+def ensure(session: Session, tables: Tables, dialect: Dialect, *, create: bool) -> None:
+    """Create what is missing, when allowed, and compare what is there; all inside the session's transaction.
+
+    Raises:
+        SettingsError: A table is missing and may not be created, or the ledger is of a newer version.
+        IntegrityError: A table differs from what the pipeline declares.
+    """
+    found = _found(session, tables, dialect)
+    if _missing(tables, found):
+        if not create:
+            raise _not_created(tables, dialect, _missing(tables, found))
+        session.lock_creation()
+        found = _create(session, tables, dialect)
+    for table in tables.all:
+        require_columns(table, found[table.name], dialect)
+    _require_unique_key(session, tables, dialect)
+    _require_version(session, tables)
+
+
+def _found(session: Session, tables: Tables, dialect: Dialect) -> _Found:
+    found: _Found = defaultdict(dict)
+    for table, column, kind, not_null, has_default in session.query(dialect.columns_query, (tables.schema,)):
+        found[table][column] = FoundColumn(kind, not not_null, bool(has_default))
+    return found
+
+
+def _missing(tables: Tables, found: _Found) -> frozenset[str]:
+    return frozenset(table.name for table in tables.all if table.name not in found)
+
+
+def _create(session: Session, tables: Tables, dialect: Dialect) -> _Found:
+    # Looked up rather than IF NOT EXISTS, which asks for the right to create even where nothing is missing.
+    if not session.query(dialect.schema_query, (tables.schema,)):
+        session.execute(f"CREATE SCHEMA {quoted(tables.schema)}")
+    for statement in tables.ddl(dialect, _missing(tables, _found(session, tables, dialect))):
+        session.execute(statement)
+    return _found(session, tables, dialect)
+
+
+def _not_created(tables: Tables, dialect: Dialect, missing: frozenset[str]) -> SettingsError:
+    named = ", ".join(f"{tables.schema}.{name}" for name in sorted(missing))
+    statements = ";\n".join(tables.ddl(dialect, missing))
+    return SettingsError(
+        f"the pipeline declares create_tables=False and these tables are missing: {named}. "
+        f"Have them created, then clear this task:\n{statements};"
+    )
+
+
+def _require_unique_key(session: Session, tables: Tables, dialect: Dialect) -> None:
+    if not dialect.keys:
+        return
+    unique = set(session.query(dialect.unique_query, (tables.schema,)))
+    (key,) = tables.rows.key
+    if (tables.rows.name, key) not in unique:
+        raise IntegrityError(
+            f"table {tables.target} has no usable UNIQUE constraint on column {key} alone, without which an event "
+            f"could be loaded twice: ALTER TABLE {tables.rows.sql} ADD UNIQUE ({quoted(key)}), then clear this task"
+        )
+
+
+def _require_version(session: Session, tables: Tables) -> None:
+    versions = [row[0] for row in session.query(f"SELECT version FROM {tables.version.sql}")]
+    name = f"{tables.schema}.{tables.version.name}"
+    if len(versions) != 1:
+        raise IntegrityError(f"{name} has {len(versions)} rows; it must have one, the ledger's version")
+    if versions[0] > SCHEMA_VERSION:
+        raise SettingsError(
+            f"the ledger in schema {tables.schema} has version {versions[0]}, this topicledger knows up to "
+            f"{SCHEMA_VERSION}: upgrade topicledger here"
+        )

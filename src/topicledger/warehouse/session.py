@@ -1,0 +1,73 @@
+"""What the shared SQL needs from a driver: one connection, its statements, its bulk copy and its lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, BinaryIO, Protocol
+
+from topicledger.warehouse.tables import StoredColumn
+
+
+class Session(Protocol):
+    """One connection of its own. Every driver's exception leaves it as one of ours.
+
+    A transaction is opened by `begin`, `begin_snapshot` or `begin_copy` and ended by `commit`, or by `close`,
+    which rolls back.
+    """
+
+    def begin(self) -> None:
+        """Open a transaction that writes."""
+
+    def begin_snapshot(self) -> None:
+        """Open a transaction that reads, and sees one and the same state in all its statements."""
+
+    def begin_copy(self) -> None:
+        """Make ready for `copy`; whether the transaction begins here or at `lock` is the driver's choice."""
+
+    def lock_creation(self) -> None:
+        """Wait for others that create tables at this moment; statements that follow see what they created."""
+
+    def lock_new_positions(self, version_table: str) -> None:
+        """Exclude others that add position rows at this moment, where a key constraint doesn't."""
+
+    def lock(self, positions_table: str, target: str) -> None:
+        """Lock the target's position rows; statements that follow see what was committed until then.
+
+        Raises:
+            RetriableError: Another loader was faster.
+        """
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows."""
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Run one statement and return how many rows it wrote."""
+
+    def execute_many(self, sql: str, values: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for each row of values."""
+
+    def copy(self, table: str, columns: Sequence[StoredColumn], stream: BinaryIO, block_bytes: int) -> None:
+        """Copy a CSV stream to its end into a table with exactly these columns, in this order.
+
+        Args:
+            table: The temporary table.
+            columns: Its columns, which are the header's too.
+            stream: Read to its end, once.
+            block_bytes: No record is longer.
+
+        Raises:
+            IntegrityError: The bytes don't parse.
+        """
+
+    def commit(self, then: Callable[[], None] | None = None) -> None:
+        """Commit, durably.
+
+        Args:
+            then: Called as soon as the commit has succeeded, before the driver tidies up.
+
+        Raises:
+            RetriableError: It is unknown whether the transaction was committed, or it was refused.
+        """
+
+    def close(self) -> None:
+        """Roll back what is open, then disconnect. It never raises; a repeat does nothing."""

@@ -1,0 +1,110 @@
+"""The contract in SQL, once for both warehouses: each brings only its sessions and its dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+
+from topicledger.errors import IntegrityError
+from topicledger.model.ledger import LedgerRow, LedgerSnapshot
+from topicledger.model.plan import Position
+from topicledger.pipeline import Pipeline
+from topicledger.warehouse import schema
+from topicledger.warehouse.contract import LoadTransaction
+from topicledger.warehouse.dialect import Dialect
+from topicledger.warehouse.ledger import LedgerTables
+from topicledger.warehouse.session import Session
+from topicledger.warehouse.staged import StagedSql
+from topicledger.warehouse.tables import Tables
+from topicledger.warehouse.transaction import SqlLoad
+
+
+class SqlWarehouse:
+    """Implements `topicledger.warehouse.contract.Warehouse`. Every call has a session of its own.
+
+    Args:
+        pipeline: Whose tables.
+        dialect: The warehouse's SQL.
+        connect: Opens a session; its argument says whether a database that isn't there may be created.
+    """
+
+    def __init__(self, pipeline: Pipeline, dialect: Dialect, connect: Callable[[bool], Session]) -> None:
+        self._pipeline = pipeline
+        self._dialect = dialect
+        self._connect = connect
+        self._tables = Tables(pipeline, dialect)
+        self._ledger = LedgerTables(self._tables, dialect)
+
+    @property
+    def target(self) -> str:
+        """The rows table's fully qualified name: `schema.table`."""
+        return self._tables.target
+
+    def ddl(self) -> str:
+        """The statements that create the tables, for a DBA and for `topicledger check`."""
+        return "".join(f"{statement};\n" for statement in schema.ddl(self._tables, self._dialect))
+
+    def ensure_tables(self) -> None:
+        """Create what is missing (when the pipeline says so) and compare what is there."""
+        create = self._pipeline.create_tables
+        with closing(self._connect(create)) as session:
+            session.begin()
+            schema.ensure(session, self._tables, self._dialect, create=create)
+            session.commit()
+
+    def positions(self, topic: str) -> Sequence[Position]:
+        """This target's position rows of a topic, of every topic_id that it ever had."""
+        with self._reading() as session:
+            return self._ledger.positions(session, topic)
+
+    def add_positions(self, positions: Sequence[Position], row: LedgerRow | None = None) -> None:
+        """Step 4, in a transaction of its own: insert position rows that aren't there; leave others alone."""
+        with closing(self._connect(False)) as session:
+            session.begin()
+            session.lock_new_positions(self._tables.version.sql)
+            self._ledger.add_positions(session, positions)
+            if row is not None:
+                self._ledger.add_batch(session, row)
+            session.commit()
+
+    def set_back(self, before: Position, after: Position, row: LedgerRow) -> None:
+        """Step 5, in a transaction of its own: an accepted truncation."""
+        with closing(self._connect(False)) as session:
+            session.begin()
+            self._ledger.set_back(session, before, after)
+            if not self._ledger.add_batch(session, row):
+                raise IntegrityError(
+                    f"batch {row.batch_id} has accepted this very truncation of {row.topic} before, and the "
+                    "position moved on since: start a new run and accept it there; nothing was changed",
+                    topic=row.topic,
+                    partition=before.partition,
+                    batch_id=row.batch_id,
+                )
+            session.commit()
+
+    @contextmanager
+    def loading(self) -> Iterator[LoadTransaction]:
+        """Open a transaction in a session of its own; roll back and close when the block ends without commit."""
+        with closing(self._connect(False)) as session:
+            staged = StagedSql(self._pipeline, self._tables, self._dialect)
+            yield SqlLoad(session, self._tables, self._ledger, staged)
+
+    def snapshot(self, batch_id: str, plan_id: str) -> LedgerSnapshot:
+        """Step 20: one ledger row and the whole target's books, in a single read-only snapshot."""
+        with self._reading() as session:
+            row = self._ledger.batch(session, batch_id, plan_id)
+            return LedgerSnapshot(row, self._ledger.books(session))
+
+    def history(self, limit: int) -> Sequence[LedgerRow]:
+        """The target's newest ledger rows, newest first."""
+        with self._reading() as session:
+            return self._ledger.history(session, limit)
+
+    def close(self) -> None:
+        """Do nothing: no session outlives the call that opened it."""
+
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        with closing(self._connect(False)) as session:
+            session.begin_snapshot()
+            yield session

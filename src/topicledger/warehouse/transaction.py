@@ -1,0 +1,101 @@
+"""One load's transaction, in the order of steps 13 to 19, over any session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from topicledger.crash_points import crash_point
+from topicledger.errors import IntegrityError
+from topicledger.model.accounts import AppliedCounts, PartitionBooks, StagedCounts
+from topicledger.model.ledger import LedgerRow
+from topicledger.model.manifest import Manifest
+from topicledger.model.plan import OffsetRange, Position
+from topicledger.warehouse.contract import StagedStreams
+from topicledger.warehouse.ledger import LedgerTables
+from topicledger.warehouse.session import Session
+from topicledger.warehouse.staged import StagedSql
+from topicledger.warehouse.tables import Tables
+
+
+class SqlLoad:
+    """Implements `topicledger.warehouse.contract.LoadTransaction` in SQL."""
+
+    def __init__(self, session: Session, tables: Tables, ledger: LedgerTables, staged: StagedSql) -> None:
+        self._session = session
+        self._tables = tables
+        self._ledger = ledger
+        self._staged = staged
+
+    def copy_staged(self, manifest: Manifest, streams: StagedStreams) -> None:
+        """Step 13: copy the staged files into temporary tables of this session."""
+        self._session.begin_copy()
+        for statement in self._staged.create():
+            self._session.execute(statement)
+        staged = self._staged
+        for table, stream, file in (
+            (staged.rows, streams.rows, manifest.rows),
+            (staged.dead_letters, streams.dead_letters, manifest.dead_letters),
+            (staged.tombstones, streams.tombstones, manifest.tombstones),
+            (staged.jumps, streams.jumps, manifest.jumps),
+        ):
+            self._session.copy(table.sql, table.columns, stream, file.block_bytes)
+
+    def lock_positions(self) -> Sequence[Position]:
+        """Step 14: lock the target's position rows, then read them with a statement of its own."""
+        self._session.lock(self._tables.positions.sql, self._tables.target)
+        return self._ledger.positions(self._session)
+
+    def find_batch(self, batch_id: str, plan_id: str) -> LedgerRow | None:
+        """Step 15: the ledger row of this plan of this run, when it was loaded already."""
+        return self._ledger.batch(self._session, batch_id, plan_id)
+
+    def count_staged(self, planned: Sequence[OffsetRange]) -> StagedCounts:
+        """I2: recount the temporary tables."""
+        return StagedCounts(*self._numbers(self._staged.count_staged(planned)))
+
+    def apply(self, manifest: Manifest, applied: Sequence[OffsetRange]) -> AppliedCounts:
+        """Steps 17 and 18: insert what lies inside `applied`; count everything, each term on its own."""
+        session, staged = self._session, self._staged
+        own = (manifest.batch_id, manifest.topic_id)
+        loaded = session.execute(staged.insert_rows(applied), own)
+        dead_letters = session.execute(staged.insert_dead_letters(applied), own)
+        crash_point("load.inside_transaction")
+        coordinates = (manifest.topic_id, manifest.batch_id)
+        (already_loaded,) = self._numbers(staged.count_already_loaded(applied))
+        (duplicates,) = self._numbers(staged.count_duplicates(applied), coordinates)
+        # Comparing whole rows is dear, and there is nothing to compare in the usual batch.
+        (conflicts,) = self._numbers(staged.count_conflicts(applied), coordinates) if duplicates else (0,)
+        (tombstones,) = self._numbers(staged.count_tombstones(applied))
+        gap, invisible = self._numbers(staged.count_jumps(applied))
+        return AppliedCounts(
+            already_loaded=already_loaded,
+            loaded=loaded,
+            duplicates=duplicates,
+            conflicts=conflicts,
+            dead_letters=dead_letters,
+            tombstones=tombstones,
+            gap=gap,
+            invisible=invisible,
+        )
+
+    def advance(self, positions: Sequence[Position], row: LedgerRow) -> None:
+        """Step 19: set these position rows and insert the ledger row."""
+        for position in positions:
+            self._ledger.advance(self._session, position)
+        if not self._ledger.add_batch(self._session, row):
+            raise IntegrityError(
+                f"the ledger of {row.target} already has batch {row.batch_id} with plan {row.plan_id}; "
+                "nothing was committed",
+                batch_id=row.batch_id,
+            )
+
+    def applied_sums(self) -> Sequence[PartitionBooks]:
+        """I4: the target's books as this transaction sees them."""
+        return self._ledger.books(self._session)
+
+    def commit(self) -> None:
+        """Commit, durably; what raises here leaves it unknown whether the rows are there."""
+        self._session.commit(then=lambda: crash_point("load.after_commit"))
+
+    def _numbers(self, sql: str, values: Sequence[str] = ()) -> tuple[int, ...]:
+        return tuple(int(number) for number in self._session.query(sql, values)[0])
