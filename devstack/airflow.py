@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from devstack import airflow_settings
 from devstack.airflow_api import AirflowApi
 from devstack.airflow_settings import AirflowSettings, write_settings
 from devstack.errors import StackError
 from devstack.ports import remembered_ports
-from devstack.service import MARKER, Service, stop_services, wait_until_ready
+from devstack.service import Service, stop_services, wait_until_ready
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 _START_LIMIT_S = 120
 _COMPONENTS = {
@@ -76,6 +79,7 @@ class Airflow:
         """
         write_settings(self.settings)
         self._migrate()
+        self.api = AirflowApi(self.url, self.login)
         self._started_at = time.time()
         for name in _COMPONENTS:
             self.start_component(name)
@@ -100,8 +104,6 @@ class Airflow:
         Raises:
             StackError: the file doesn't import, or no file defines that DAG.
         """
-        from datetime import datetime
-
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
             dag = self.api.dag(dag_id)
@@ -110,7 +112,9 @@ class Airflow:
                 return
             if errors := self.api.import_errors():
                 trace = "\n".join(f"{name}:\n{error}" for name, error in errors.items())
-                raise StackError(f"Airflow can't import the DAG files:\n{trace}", "Correct what the last line says.")
+                raise StackError(
+                    f"Airflow can't import the DAG files:\n{trace}", "Correct what the last line says."
+                )
             for service in self.services:
                 service.expect_alive()
             time.sleep(0.3)
@@ -130,21 +134,18 @@ class Airflow:
         Raises:
             StackError: the command failed; the message has its output.
         """
-        done = subprocess.run(
+        log = self.folder / f"cli-{arguments[0]}.log"
+        log.unlink(missing_ok=True)
+        command = Service.start(
+            f"`airflow {' '.join(arguments)}`",
             [*_airflow(), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=limit_s,
-            env={**self.env, MARKER: str(self.folder)},
-            cwd=self.folder,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
+            folder=self.folder,
+            log=log,
+            env=self.env,
         )
-        if done.returncode:
-            shown = (done.stdout + done.stderr)[-3000:]
-            raise StackError(f"`airflow {' '.join(arguments)}` failed:\n{shown}", "The message above says why.")
-        return done.stdout
+        if command.wait(limit_s):
+            raise StackError(f"{command.name} failed:\n{command.log_tail(40)}", f"Read {log}.")
+        return log.read_text(errors="replace")
 
     def _migrate(self) -> None:
         version = importlib.metadata.version("apache-airflow-core")

@@ -14,6 +14,10 @@ from devstack.errors import StackError
 
 ENDED = frozenset({"success", "failed"})
 
+# What Airflow puts around each line of a task's log.
+_LOG_FRAME = {"event", "timestamp", "level", "logger", "filename", "lineno"}
+_LOG_FRAME |= {"task_id", "run_id", "dag_id", "ti_id", "try_number", "map_index"}
+
 
 @dataclass(frozen=True, slots=True)
 class DagRun:
@@ -114,7 +118,7 @@ class AirflowApi:
         run_id: str | None = None,
         logical_date: str | None = None,
     ) -> str:
-        """Queues a run and returns its run_id; it starts when the DAG is unpaused and no other run is active."""
+        """Queues a run and returns its run_id. It starts once the DAG is unpaused and has room for it."""
         body = {"conf": dict(conf or {}), "dag_run_id": run_id, "logical_date": logical_date}
         return str(self.call("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
 
@@ -126,6 +130,11 @@ class AirflowApi:
         """Returns the newest hundred runs, newest first, of these states (of all when none is named)."""
         query = {"order_by": "-run_after", "limit": 100, "state": list(states)}
         return [_run(run) for run in self.call("GET", f"/dags/{dag_id}/dagRuns", params=query)["dag_runs"]]
+
+    def has_run_of(self, dag_id: str, logical_date: str) -> bool:
+        """Tells whether a run of that logical date exists, in any state."""
+        query = {"logical_date_gte": logical_date, "logical_date_lte": logical_date, "limit": 1}
+        return bool(self.call("GET", f"/dags/{dag_id}/dagRuns", params=query)["dag_runs"])
 
     def wait_for_run(self, dag_id: str, run_id: str, limit_s: float = 120) -> DagRun:
         """Returns the run when it has ended, well or not.
@@ -163,7 +172,9 @@ class AirflowApi:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         self.call("PATCH", path, json={"new_state": state})
 
-    def clear_tasks(self, dag_id: str, run_id: str, task_ids: Sequence[str], *, downstream: bool = False) -> None:
+    def clear_tasks(
+        self, dag_id: str, run_id: str, task_ids: Sequence[str], *, downstream: bool = False
+    ) -> None:
         """Clears tasks of a run, so that they (and, if asked, what follows them) run again."""
         body = {
             "dry_run": False,
@@ -184,7 +195,9 @@ class AirflowApi:
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
         """Returns what one try of a task logged, as text."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
-        answer = self.call("GET", path, params={"full_content": "true"}, headers={"Accept": "application/json"})
+        answer = self.call(
+            "GET", path, params={"full_content": "true"}, headers={"Accept": "application/json"}
+        )
         return "\n".join(_log_line(entry) for entry in (answer or {}).get("content", []))
 
     def put_connection(self, connection: Mapping[str, Any]) -> str:
@@ -207,7 +220,9 @@ class AirflowApi:
         account, secret = self._login()
         answer = self._http.post("/auth/token", json={"username": account, "password": secret})
         if answer.is_error:
-            raise StackError(f"Airflow refuses the login of {account}: {answer.text[:200]}", "See `make status`.")
+            raise StackError(
+                f"Airflow refuses the login of {account}: {answer.text[:200]}", "See `make status`."
+            )
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
 
@@ -229,5 +244,7 @@ def _task(answer: Mapping[str, Any]) -> TaskInstance:
 def _log_line(entry: Any) -> str:
     if not isinstance(entry, Mapping):
         return str(entry)
-    details = " ".join(f"{k}={v}" for k, v in entry.items() if k not in {"event", "timestamp", "level", "logger"})
+    details = " ".join(
+        f"{k}={v}" for k, v in entry.items() if k not in {"event", "timestamp", "level", "logger"}
+    )
     return " ".join(part for part in (str(entry.get("event", "")), details) if part)

@@ -1,4 +1,4 @@
-"""Airflow's settings on this machine: one airflow.cfg, so that `airflow` itself finds the stack by AIRFLOW_HOME."""
+"""Airflow's settings: all in one airflow.cfg, so that the command `airflow` needs AIRFLOW_HOME alone."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import configparser
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from devstack.ports import LOCALHOST
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
 ADMIN = "admin"
-_PASSWORDS = "passwords.json"  # noqa: S105 - a file's name
+_PASSWORDS = "passwords.json"
 
 _LASTING_SECRETS = (("core", "fernet_key"), ("api", "secret_key"), ("api_auth", "jwt_secret"))
 
@@ -88,6 +91,7 @@ def _values(settings: AirflowSettings) -> dict[tuple[str, str], str]:
         ("core", "executor"): "LocalExecutor",
         ("core", "parallelism"): "4",
         ("core", "load_examples"): "False",
+        ("core", "default_task_retry_delay"): "10",
         ("core", "dags_are_paused_at_creation"): "True",
         ("core", "execution_api_server_url"): f"{settings.url}/execution/",
         ("core", "simple_auth_manager_users"): f"{ADMIN}:admin",
@@ -99,8 +103,7 @@ def _values(settings: AirflowSettings) -> dict[tuple[str, str], str]:
         ("api", "workers"): "1",
         ("logging", "base_log_folder"): str(settings.home / "logs"),
         ("dag_processor", "dag_bundle_config_list"): json.dumps(bundles),
-        ("dag_processor", "refresh_interval"): "5",
-        ("dag_processor", "min_file_process_interval"): "5",
+        ("dag_processor", "refresh_interval"): "10",
         ("dag_processor", "parsing_processes"): "1",
         ("scheduler", "scheduler_idle_sleep_time"): "0.3",
         # What a killed stack left behind is taken up within seconds of the next start, not minutes.
@@ -108,13 +111,15 @@ def _values(settings: AirflowSettings) -> dict[tuple[str, str], str]:
         ("scheduler", "scheduler_health_check_threshold"): "15",
         ("scheduler", "orphaned_tasks_check_interval"): "10",
         ("scheduler", "task_instance_heartbeat_timeout"): "60",
+        # A task's supervisor looks up from its sockets this often: ends sooner after the task, stops sooner.
+        ("workers", "min_heartbeat_interval"): "1",
         ("usage_data_collection", "enabled"): "False",
     }
 
 
 def _secrets(before: configparser.ConfigParser) -> dict[tuple[str, str], str]:
     fresh = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode
-    return {name: before.get(*name, fallback=None) or fresh() for name in _LASTING_SECRETS}
+    return {name: before.get(*name, fallback="") or fresh() for name in _LASTING_SECRETS}
 
 
 def _set(parser: configparser.ConfigParser, section: str, key: str, value: str) -> None:
@@ -123,5 +128,5 @@ def _set(parser: configparser.ConfigParser, section: str, key: str, value: str) 
     parser.set(section, key, value.replace("%", "%%"))
 
 
-def _private(path: Path):  # type: ignore[no-untyped-def]
+def _private(path: Path) -> TextIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import socket
-import time
 import uuid
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from devstack.errors import StackError
 from devstack.jars import kafka_class_path
@@ -16,6 +13,10 @@ from devstack.java import java_program
 from devstack.ports import LOCALHOST, remembered_ports
 from devstack.service import Service, wait_until_ready
 from devstack.topics import reachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 _START_LIMIT_S = 60
 _MAIN_LISTENER = "PLAINTEXT"
@@ -118,7 +119,7 @@ class Broker:
         return f"{LOCALHOST}:{self._ports[listener]}"
 
     def start(self) -> None:
-        """Returns when the broker answers; started again, it has the same data and, where free, the same ports.
+        """Returns when the broker answers. Started again, it has the same data and, where free, its ports.
 
         Raises:
             StackError: it doesn't come up; the message has the end of its log.
@@ -187,21 +188,23 @@ class Broker:
         return path
 
     def _format(self, java: str, class_path: str, settings: Path, output: Path) -> None:
+        task = [
+            "kafka.tools.StorageTool",
+            "format",
+            "--cluster-id",
+            str(uuid.uuid4()),
+            "--config",
+            str(settings),
+        ]
         formatting = Service.start(
             "Formatting the broker's data folder",
-            [java, *self._java_options(), "-cp", class_path, "kafka.tools.StorageTool"]
-            + ["format", "--cluster-id", str(uuid.uuid4()), "--config", str(settings)],
+            [java, *self._java_options(), "-cp", class_path, *task],
             folder=self.folder,
             log=output,
         )
-        deadline = time.monotonic() + _START_LIMIT_S
-        while formatting.alive() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        formatting.kill()
-        if not (self.folder / "data" / "meta.properties").exists():
+        if formatting.wait(_START_LIMIT_S):
             raise StackError(
-                f"The broker's data folder can't be formatted:\n{formatting.log_tail()}",
-                f"Read {output}.",
+                f"The broker's data folder can't be formatted:\n{formatting.log_tail()}", f"Read {output}."
             )
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from devstack.errors import StackError
 from devstack.jar_lock import LockedJar, read_lock, sha256_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _DOWNLOADS_AT_ONCE = 8
 
@@ -37,7 +40,7 @@ def kafka_class_path() -> str:
     if not any(Path(given).glob("kafka-clients-*.jar")):
         raise StackError(
             f"KAFKA_JARS={given} holds no kafka-clients jar.",
-            "Name the `libs` folder of a Kafka distribution, or unset KAFKA_JARS to have the jars downloaded.",
+            "Name the `libs` folder of a Kafka distribution, or unset KAFKA_JARS: they are then downloaded.",
         )
     return str(Path(given).absolute() / "*")
 
@@ -45,8 +48,8 @@ def kafka_class_path() -> str:
 def fetch_jars(jars: Iterable[LockedJar], folder: Path) -> list[Path]:
     """Gives every jar in `folder`, with the very bytes that the lock names.
 
-    A jar that is there already is hashed again, so a damaged cache heals itself; a jar appears under its name
-    only when it is whole, so an interrupted or a concurrent download does no harm.
+    A jar that is there already is hashed again, so that a damaged cache heals. A jar gets its name only when
+    it is whole, so that an interrupted or a concurrent download does no harm.
 
     Raises:
         StackError: the network or the folder fails, or downloaded bytes differ from the lock.
@@ -72,7 +75,7 @@ def _fetch_jar(jar: LockedJar, folder: Path) -> Path:
         if actual != jar.sha256:
             raise StackError(
                 f"{jar.coordinate} is not the jar that the lock names: sha256 {actual}, locked {jar.sha256}.",
-                "Try again. If it stays so, don't trust what you are served: look at the network's mirror or proxy.",
+                "Try again. If it stays so, don't use it: look at the mirror or proxy that serves it.",
             )
         downloaded.replace(path)
     return path
@@ -88,6 +91,6 @@ def _download(jar: LockedJar, scratch: Path) -> Path:
     except (requests.RequestException, RuntimeError) as error:
         raise StackError(
             f"{jar.coordinate} can't be downloaded: {type(error).__name__}.",
-            "The first use needs the network (Maven Central; HTTPS_PROXY is respected). Without one, name a folder "
-            "with Kafka's jars in KAFKA_JARS, or a running broker in KAFKA_BOOTSTRAP.",
+            "The first use needs the network (Maven Central, through HTTPS_PROXY if set). Or name a "
+            "folder with Kafka's jars in KAFKA_JARS, or a running broker in KAFKA_BOOTSTRAP.",
         ) from error

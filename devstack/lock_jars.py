@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import jgo
 from jgo.maven import MavenContext
 
 from devstack.jar_lock import LOCK_FILE, ROOTS, LockedJar, sha256_of, write_lock
@@ -21,11 +20,10 @@ def lock_jars(lock_file: Path = LOCK_FILE) -> int:
         context = MavenContext(repo_cache=Path(scratch), timeout=60)
         roots = [context.create_dependency(root) for root in ROOTS]
         inputs, transitive = context.resolver.resolve(roots)
-        jars = {
-            dependency.artifact.resolve(): f"{dependency.groupId}:{dependency.artifactId}:{dependency.version}"
-            for dependency in [*inputs, *transitive]
-            if dependency.scope in (None, "compile", "runtime")
-        }
-        locked = [LockedJar(coordinate, sha256_of(path)) for path, coordinate in jars.items()]
+        needed = [jar for jar in (*inputs, *transitive) if jar.scope in (None, "compile", "runtime")]
+        locked = [
+            LockedJar(f"{jar.groupId}:{jar.artifactId}:{jar.version}", sha256_of(jar.artifact.resolve()))
+            for jar in needed
+        ]
     write_lock(locked, lock_file)
     return len(locked)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import random
 import socket
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from devstack.errors import StackError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LOCALHOST = "127.0.0.1"
 
@@ -30,7 +33,7 @@ def is_free(port: int) -> bool:
 def free_port(taken: set[int] | None = None) -> int:
     """Returns a port of 127.0.0.1 on which nothing listens and that is not in `taken`."""
     for _ in range(_TRIES):
-        port = random.randint(_LOWEST, _HIGHEST)  # noqa: S311 - any free one will do
+        port = random.randint(_LOWEST, _HIGHEST)  # noqa: S311 - no secret
         if port not in (taken or ()) and is_free(port):
             return port
     raise StackError(

@@ -7,9 +7,9 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
@@ -17,13 +17,16 @@ from psycopg import sql
 from devstack.errors import StackError
 from devstack.service import Service, wait_until_ready
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
 _START_LIMIT_S = 30
 
 # What the operating system allows for the path of a Unix socket, less its last byte.
 _LONGEST_SOCKET_PATH = 107
 
-# PostgreSQL refuses to run as root. Then it runs as "nobody", and keeps the one right of root that it needs to
-# reach its files wherever they are, so that no folder on the way has to be opened to others.
+# PostgreSQL refuses to run as root. Then it runs as "nobody" and keeps the one right of root with which it
+# reaches its files wherever they are: no folder on the way has to be opened to others.
 _NOBODY = 65534
 _AS_NOBODY = [
     "setpriv",
@@ -138,9 +141,9 @@ class Postgres:
         self.data.mkdir(mode=0o700)
         if os.geteuid() == 0:
             os.chown(self.data, _NOBODY, _NOBODY)
+        options = ["-U", self.user, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
         made = subprocess.run(
-            [*_as_somebody(), _program("initdb"), "-D", str(self.data), "-U", self.user]
-            + ["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions", "--no-sync"],
+            [*_as_somebody(), _program("initdb"), "-D", str(self.data), *options],
             capture_output=True,
             text=True,
             check=False,
@@ -167,7 +170,7 @@ def _as_somebody() -> list[str]:
         return []
     if shutil.which("setpriv") is None:
         raise StackError(
-            "PostgreSQL doesn't run as root, and `setpriv` (util-linux), which would change the user, is missing.",
+            "PostgreSQL doesn't run as root, and `setpriv`, which would change the user, is missing.",
             "Run as another user, or install util-linux.",
         )
     return _AS_NOBODY

@@ -6,17 +6,25 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from devstack.errors import StackError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
 # Every process of a stack carries this, so that what outlived its parent is found by the folder it worked in.
 MARKER = "TOPICLEDGER_STACK"
+
+_children: dict[int, subprocess.Popen[bytes]] = {}
+_gate = threading.Lock()
+_gate_closed = threading.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +58,11 @@ class Service:
             env: its whole environment; None gives this process's own.
             stop_signal: what asks this program to end in good order.
         """
+        # SPT_NOENV: programs that rename themselves must not do so over their environment, and so the marker.
         marked = {**(os.environ if env is None else env), MARKER: str(folder), "SPT_NOENV": "1"}
-        with log.open("ab") as output:
+        with log.open("ab") as output, _gate:
+            if _gate_closed.is_set():
+                raise StackError(f"{name} is not started: everything is being stopped.", "Nothing to do.")
             process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
@@ -61,10 +72,13 @@ class Service:
                 env=marked,
                 start_new_session=True,
             )
+            _children[process.pid] = process
         return cls(name, process.pid, psutil.Process(process.pid).create_time(), str(log), stop_signal)
 
     def process(self) -> psutil.Process | None:
         """Returns the program's process, or None when it has ended (a pid that was used again is not it)."""
+        if (child := _children.get(self.pid)) is not None:
+            child.poll()
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(self.pid)
             if abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE:
@@ -90,8 +104,20 @@ class Service:
             return "\n".join(Path(self.log).read_text(errors="replace").splitlines()[-lines:])
         return ""
 
+    def wait(self, limit_s: float) -> int:
+        """Waits for the end of a program that this process started, and returns its exit code.
+
+        Raises:
+            StackError: it takes longer than the limit; then it is killed.
+        """
+        try:
+            return _children[self.pid].wait(limit_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise StackError(f"{self.name} takes longer than {limit_s:.0f} s.", f"Read {self.log}.") from None
+
     def stop(self, grace_s: float = 20) -> None:
-        """Asks the program to end, and kills it and all its children when that takes longer than the grace."""
+        """Asks the program to end; kills it and all its children when that takes longer than the grace."""
         stop_services([self], grace_s)
 
     def kill(self) -> None:
@@ -112,6 +138,12 @@ def stop_services(services: Sequence[Service], grace_s: float) -> None:
     for root in roots:
         families.update(_family(root))
     kill_all(families)
+
+
+def start_nothing_more() -> None:
+    """From now on this process starts no program, whatever its threads are about to do."""
+    with _gate:
+        _gate_closed.set()
 
 
 def kill_all(processes: set[psutil.Process]) -> None:
@@ -144,7 +176,7 @@ def wait_until_ready(service: Service, answers: Callable[[], bool], limit_s: flo
         service.expect_alive()
         if time.monotonic() > deadline:
             raise StackError(
-                f"{service.name} doesn't answer after {limit_s:.0f} s. The end of its log:\n{service.log_tail()}",
+                f"{service.name} doesn't answer after {limit_s:.0f} s. Its log ends:\n{service.log_tail()}",
                 f"Read {service.log}; a slow machine may just need another try.",
             )
         time.sleep(0.1)

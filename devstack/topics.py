@@ -17,7 +17,11 @@ _quiet.propagate = False
 
 def admin(bootstrap: str) -> AdminClient:
     """Returns an admin client that keeps its connection troubles to itself."""
-    settings = {"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000, "log_level": 0}
+    settings: dict[str, str | int | float | bool] = {
+        "bootstrap.servers": bootstrap,
+        "socket.timeout.ms": 10_000,
+        "log_level": 0,
+    }
     return AdminClient(settings, logger=_quiet)
 
 
@@ -42,7 +46,9 @@ def ensure_topic(bootstrap: str, topic: str, partitions: int) -> bool:
     if topic in client.list_topics(timeout=15).topics:
         return False
     try:
-        client.create_topics([NewTopic(topic, num_partitions=partitions)], operation_timeout=15)[topic].result(30)
+        client.create_topics([NewTopic(topic, num_partitions=partitions)], operation_timeout=15)[
+            topic
+        ].result(30)
     except KafkaException as error:
         raise StackError(
             f"The topic {topic} can't be created at {bootstrap}: {error.args[0].str()}.",

@@ -1,0 +1,60 @@
+# `make help` lists what there is. Everything works in .venv and .local; nothing else on the machine is touched.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && exit; \
+	done; echo python3)
+IN_VENV := .venv/bin/python
+PYTEST := $(IN_VENV) -m pytest
+
+export WAREHOUSE TOPICLEDGER_HOME KAFKA_BOOTSTRAP
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run up down status check test test-all lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  WAREHOUSE=postgres      load into PostgreSQL instead of DuckDB (run, up)"
+	@echo "  KAFKA_BOOTSTRAP=h:p     use a broker that runs already (run, up)"
+	@echo "  TOPICLEDGER_HOME=dir    keep the data there instead of in .local"
+	@echo "  PYTHON=python3.12       the Python that .venv is made with (3.11 to 3.13)"
+
+setup: ## make .venv from the locks (the others do it by themselves)
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on PATH."; \
+		echo "  Next: install Python 3.11, 3.12 or 3.13, or name it: make PYTHON=/path/to/python3 run"; exit 1; }
+	@$(PYTHON) -I devstack/bootstrap.py
+
+run: setup ## see it work: a real broker, Airflow and warehouse, one run, its accounts; then all is stopped
+	@$(IN_VENV) -m devstack run
+
+up: setup ## start the same stack and leave it standing
+	@$(IN_VENV) -m devstack up
+
+down: setup ## stop it; the data stay
+	@$(IN_VENV) -m devstack down
+
+status: setup ## say what stands
+	@$(IN_VENV) -m devstack status
+
+check: setup ## lint, formatting, types, import contracts
+	@$(IN_VENV) -m ruff check
+	@$(IN_VENV) -m ruff format --check
+	@$(IN_VENV) -m mypy
+	@.venv/bin/lint-imports
+
+test: setup ## all tests but the slow ones
+	@$(PYTEST) -m "not slow"
+
+test-all: setup ## all tests there are
+	@$(PYTEST)
+
+lock: setup ## renew the locks of the packages and of Kafka's jars
+	@for name in dev uv; do .venv/bin/uv pip compile -q --upgrade --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		requirements/$$name.in -o requirements/$$name.txt || exit 1; done
+	@$(IN_VENV) -m devstack lock-jars
+
+clean: ## remove .venv, caches and build results (not the data in .local)
+	@if [ -x $(IN_VENV) ]; then $(IN_VENV) -m devstack down; fi
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

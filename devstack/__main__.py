@@ -1,0 +1,5 @@
+"""Runs the command line."""
+
+from devstack.cli import main
+
+main()
