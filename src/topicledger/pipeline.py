@@ -40,6 +40,21 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """A rule that a text field must meet: checked for a whole chunk at once, far cheaper than in the event type.
+
+    Args:
+        field: The event's field; NULL passes.
+        pattern: A regular expression (RE2) that must match somewhere in the value, before the clean-up.
+        sentence: What a value must be, for the dead letter: "is not ...".
+    """
+
+    field: str
+    pattern: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pipeline:
     """A declared pipeline. Construction validates it, so that a typo is found before the first record.
 
@@ -50,6 +65,7 @@ class Pipeline:
         columns: The rows table's columns, in order; the event's own and the derived ones.
         key: The column that is unique in the table; a repeat is counted as a duplicate.
         table: The rows table, optionally `schema.table`; dead letters go to `<table>_dead_letters`.
+        checks: Rules for text fields beyond the event type's own.
         clean: The clean-up: Arrow columns of the event's fields to those of `columns`. Vectorised, so that it
             costs next to nothing a record. It must not drop or reorder.
         origin: Where the very first run starts: `earliest` or `latest`.
@@ -69,6 +85,7 @@ class Pipeline:
     key: str
     table: str
     clean: CleanUp
+    checks: tuple[Check, ...] = ()
     origin: Literal["earliest", "latest"] = "earliest"
     max_records: int | None = None
     create_tables: bool = True

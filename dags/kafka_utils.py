@@ -1,0 +1,352 @@
+"""The Kafka side of the pipeline: connecting, producing a batch, consuming a batch. No Airflow in it.
+
+The numbers are the protocol's; docs/delivery-guarantee.md tells it to users in the same steps. Both functions
+work for any `topicledger.pipeline.Pipeline`.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import tenacity
+
+from topicledger.crash_points import crash_point
+from topicledger.errors import IntegrityError, RetriableError, TopicLedgerError
+from topicledger.kafka.offsets import commit_group
+from topicledger.kafka.producer import BatchProducer
+from topicledger.kafka.reader import ATTEMPT_HEADER, BATCH_HEADER, RangeReader
+from topicledger.kafka.settings import KafkaSettings
+from topicledger.kafka.topic import TopicObserver
+from topicledger.model import planning
+from topicledger.model.acceptance import Accepted, parse_accepted
+from topicledger.model.accounts import PartitionBooks
+from topicledger.model.identity import CONTRACT_VERSION, acceptance_id
+from topicledger.model.ledger import LedgerRow
+from topicledger.model.manifest import Acceptance, Manifest
+from topicledger.model.plan import OffsetRange, Plan, Receipt
+from topicledger.pipeline import Pipeline
+from topicledger.stage import DEAD_LETTERS, Stager, rows_schema
+from topicledger.staging.folder import stem
+from topicledger.staging.reader import ManifestHandle
+from topicledger.staging.writer import StagedBatch
+from topicledger.warehouse.contract import Warehouse
+
+log = logging.getLogger(__name__)
+
+CONNECT_S = 30.0
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The run that a batch belongs to.
+
+    Args:
+        batch_id: `topicledger.model.identity.batch_id` of DAG id and run id.
+        run_id: Airflow's run id, for people.
+    """
+
+    batch_id: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StagedResult:
+    """What consuming leaves for the next task.
+
+    Args:
+        rows_path: The clean CSV.
+        handle: What load needs to find and verify the staged batch.
+    """
+
+    rows_path: str
+    handle: ManifestHandle
+
+
+def with_retries(doing: str, call: Callable[[], _Result]) -> _Result:
+    """Call, and call again while it fails with what may pass, for up to `CONNECT_S` seconds.
+
+    Raises:
+        RetriableError: It still failed in the end.
+        TopicLedgerError: It failed with what doesn't pass; at once.
+    """
+    attempts = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(RetriableError),
+        wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
+        stop=tenacity.stop_after_delay(CONNECT_S),
+        before_sleep=lambda state: log.warning("%s: %s", doing, state.outcome and state.outcome.exception()),
+        reraise=True,
+    )
+    return attempts(call)
+
+
+def produce_batch(
+    kafka: KafkaSettings, topic: str, run: Run, records: Iterable[tuple[bytes | None, bytes | None]]
+) -> Receipt:
+    """Produce a batch and prove that it is on the topic (steps 1 and 2).
+
+    A retry produces the same records again under a new attempt; what an earlier attempt left on the topic is
+    counted as duplicates later. Nothing is produced before the broker has answered.
+
+    Args:
+        kafka: The connection.
+        topic: The topic; it must exist.
+        run: The run.
+        records: (key, value), the same for every attempt of the run.
+
+    Returns:
+        The receipt of this attempt.
+
+    Raises:
+        SettingsError: The topic is missing, a grant is, or credentials are wrong.
+        RetriableError: The broker can't be reached, or a record wasn't acknowledged.
+        IntegrityError: The topic was recreated while producing.
+    """
+    # 1
+    attempt = secrets.token_hex(8)
+    with TopicObserver(kafka, topic) as observer:
+        before = with_retries(f"connecting to {kafka.servers}", observer.state)
+        headers = [(BATCH_HEADER, run.batch_id.encode()), (ATTEMPT_HEADER, attempt.encode())]
+        acked = BatchProducer(kafka, topic, headers).produce(records)
+        # 2
+        crash_point("produce.after_acks")
+        after = with_retries("reading the receipt's end", observer.state)
+    if after.topic_id != before.topic_id:
+        raise IntegrityError(
+            f"topic {topic} was recreated while this run produced to it ({before.topic_id}, now {after.topic_id}): clear "
+            "generate_and_produce_data (with downstream)",
+            topic=topic,
+        )
+    starts = {marks.partition: marks.high for marks in before.partitions}
+    ranges = tuple(OffsetRange(m.partition, starts.get(m.partition, 0), m.high) for m in after.partitions)
+    log.info("attempt %s: %d records acknowledged by %s, topic %s", attempt, acked, kafka.servers, topic)
+    return Receipt(topic, before.topic_id, attempt, acked, ranges)
+
+
+def consume_batch(
+    kafka: KafkaSettings,
+    warehouse: Warehouse,
+    pipeline: Pipeline,
+    run: Run,
+    receipt: Receipt | None,
+    accept: Sequence[str] = (),
+) -> StagedResult:
+    """Read everything new since the warehouse's ledger, up to an end fixed before, and stage it (steps 3 to 12).
+
+    Offsets of the run's own group are committed by hand, after staging and only then; malformed records become
+    dead letters and don't hold anything up. A retry plans anew from the ledger and stages under a new name.
+
+    Args:
+        kafka: The connection.
+        warehouse: Holds the ledger that the plan starts from.
+        pipeline: The pipeline.
+        run: The run.
+        receipt: What this run produced, or None when it didn't.
+        accept: Losses that a person accepts, as the errors printed them.
+
+    Returns:
+        Where the staged batch is.
+
+    Raises:
+        IntegrityError: Offsets were lost, the topic was recreated, or the reader missed a record.
+        RetriableError: Broker or warehouse don't answer, or an open transaction hides records of this run.
+        SettingsError: A person must fix a connection, a grant, the topic or the parameter.
+    """
+    accepted = parse_accepted(accept)
+    warehouse.ensure_tables()
+    with TopicObserver(kafka, pipeline.topic) as observer:
+        plan = _plan(observer, warehouse, pipeline, run, receipt, accepted)
+        _log_plan(plan)
+        crash_point("consume.after_plan")
+        whole = receipt if receipt is not None and plan.contains(receipt) else None
+        group_id = f"{pipeline.name}.{run.batch_id}"
+        with (
+            StagedBatch(pipeline.staging_dir, stem(run.batch_id), rows_schema(pipeline), DEAD_LETTERS) as batch,
+            RangeReader(kafka, plan, group_id, whole) as reader,
+        ):
+            stager = Stager(pipeline, batch)
+            stager.add_jumps(
+                [OffsetRange(r.partition, r.start, r.start + r.gap) for r in plan.ranges if r.gap], "gap"
+            )
+            # 8, 9 and 11
+            for chunk in reader.chunks():
+                stager.add(chunk)
+                crash_point("consume.middle_of_staging")
+            # 10
+            _require_same_topic(observer, plan)
+            unchecked = reader.check_jumps()
+            # 12
+            rows, dead_letters, tombstones, jumps = batch.finish_files()
+            manifest = Manifest(
+                contract_version=CONTRACT_VERSION,
+                batch_id=run.batch_id,
+                plan_id=plan.plan_id,
+                pipeline=pipeline.name,
+                target=plan.target,
+                run_id=run.run_id,
+                topic=plan.topic,
+                topic_id=plan.topic_id,
+                partitions=reader.partitions(),
+                rows=rows,
+                dead_letters=dead_letters,
+                tombstones=tombstones,
+                jumps=jumps,
+                receipt=receipt,
+                acked_seen=reader.acked_seen,
+                compacted=observer.compacted() if receipt is not None else None,
+                unknown_fields=stager.unknown_fields,
+                unchecked_jumps=unchecked,
+                accepted=plan.accepted,
+                left=plan.left,
+            )
+            path, sha256 = batch.finish(manifest)
+            crash_point("consume.after_staging")
+            reader.commit()
+    handle = ManifestHandle(path, sha256, run.batch_id, plan.plan_id)
+    rows_path = f"{pipeline.staging_dir.rstrip('/')}/{rows.name}"
+    log.info("staged %d records at %s", manifest.records, rows_path)
+    return StagedResult(rows_path, handle)
+
+
+def _plan(
+    observer: TopicObserver,
+    warehouse: Warehouse,
+    pipeline: Pipeline,
+    run: Run,
+    receipt: Receipt | None,
+    accepted: Accepted,
+) -> Plan:
+    # 3
+    state = with_retries(f"connecting for {pipeline.topic}", observer.state)
+    known = warehouse.positions(pipeline.topic)
+    recreated = planning.check_topic_id(state, known, receipt, accepted)
+    state = _stable_state(observer, pipeline, state, receipt)
+    # 4
+    recorded = [f"topic_id:{state.topic_id}"] if recreated else []
+    added = planning.missing_positions(state, known, receipt, pipeline.origin)
+    if added:
+        row = _acceptance(warehouse.target, run, pipeline, state.topic_id, recorded) if recorded else None
+        warehouse.add_positions(added, row)
+        known = warehouse.positions(pipeline.topic)
+    positions = planning.current_positions(state, known, receipt)
+    # 5
+    truncations = planning.find_truncations(state, positions, receipt)
+    gaps = planning.find_gaps(state, positions)
+    losses = [loss for loss, _ in truncations] + gaps
+    ignored = planning.require_accepted(state, losses, positions, accepted)
+    if ignored:
+        log.warning("accept: %s lies at or below the ledger's position already: ignored", ", ".join(ignored))
+    if truncations:
+        for loss, marks in truncations:
+            before = positions[loss.partition]
+            row = _acceptance(
+                warehouse.target,
+                run,
+                pipeline,
+                state.topic_id,
+                [str(loss)],
+                applied=(planning.set_back_range(before, loss),),
+                generation=before.generation,
+            )
+            warehouse.set_back(before, planning.set_back(before, loss, marks), row)
+            log.warning("accepted on record: %s; the position was set back", loss)
+        return _plan(observer, warehouse, pipeline, run, receipt, accepted)
+    # 6 and 7
+    return planning.make_plan(
+        state,
+        positions,
+        target=warehouse.target,
+        accepted=[*recorded, *map(str, gaps)],
+        max_records=pipeline.max_records,
+    )
+
+
+def _stable_state(
+    observer: TopicObserver, pipeline: Pipeline, state: planning.TopicState, receipt: Receipt | None
+) -> planning.TopicState:
+    """Step 5: wait, for a bounded time, until no open transaction hides what this run must read."""
+    first, deadline = state, time.monotonic() + pipeline.transaction_wait_s
+    while hidden := planning.unstable(state, receipt):
+        moved = {m.partition: m.last_stable for m in first.partitions}
+        if receipt is None and all(m.last_stable > moved.get(m.partition, -1) for m in hidden):
+            return state  # transactions come and go: what is stable now is read, the rest next time
+        if time.monotonic() >= deadline:
+            named = ", ".join(f"{m.partition}: {m.last_stable} < {m.high}" for m in hidden)
+            raise RetriableError(
+                f"topic {pipeline.topic}: an open transaction hides records; for {pipeline.transaction_wait_s:.0f} s the "
+                f"last stable offset stayed below the high watermark in partition {named}. Find the producer whose "
+                "transaction is open (kafka-transactions.sh find-hanging), end it, and let the task try again",
+                topic=pipeline.topic,
+                partition=hidden[0].partition,
+                offset=hidden[0].last_stable,
+            )
+        time.sleep(0.2)
+        state = with_retries(f"waiting for {pipeline.topic}", observer.state)
+    return state
+
+
+def _require_same_topic(observer: TopicObserver, plan: Plan) -> None:
+    topic_id = with_retries(f"describing {plan.topic}", observer.topic_id)
+    if topic_id != plan.topic_id:
+        raise IntegrityError(
+            f"topic {plan.topic} was recreated while it was read ({plan.topic_id}, now {topic_id}): nothing was staged. "
+            "Clear the whole run",
+            topic=plan.topic,
+        )
+
+
+def _acceptance(
+    target: str,
+    run: Run,
+    pipeline: Pipeline,
+    topic_id: str,
+    accepted: Sequence[str],
+    applied: tuple[OffsetRange, ...] = (),
+    generation: int = 0,
+) -> LedgerRow:
+    return LedgerRow(
+        batch_id=run.batch_id,
+        plan_id=acceptance_id(target, topic_id, [*accepted, f"generation:{generation}"]),
+        pipeline=pipeline.name,
+        target=target,
+        run_id=run.run_id,
+        topic=pipeline.topic,
+        topic_id=topic_id,
+        planned=(),
+        applied=applied,
+        manifest=Acceptance(run.batch_id, run.run_id, tuple(accepted)),
+        receipt=None,
+        accounts=None,
+        sha256="",
+    )
+
+
+def _log_plan(plan: Plan) -> None:
+    lines = [f"plan {plan.plan_id} of {plan.topic} ({plan.topic_id}) for {plan.target}:"]
+    lines += [
+        f"  partition {r.partition}: [{r.start}, {r.end}) {r.end - r.start} offsets"
+        + (f", reading from {r.read_from} behind an accepted gap" if r.gap else "")
+        for r in plan.ranges
+    ]
+    if plan.left:
+        lines.append(f"  the cap leaves {plan.left} offsets for later runs")
+    log.info("\n".join(lines))
+
+
+def publish_positions(
+    kafka: KafkaSettings, group_id: str, row: LedgerRow, partitions: Sequence[PartitionBooks]
+) -> None:
+    """Show the ledger's positions as a consumer group's offsets, for tools that show lag (the end of step 20).
+
+    Best effort: the ledger is the truth, and nothing reads these offsets back. A failure is said in the log.
+    """
+    offsets = {books.partition: books.position for books in partitions if books.topic_id == row.topic_id}
+    try:
+        commit_group(kafka, group_id, row.topic, offsets)
+    except TopicLedgerError as error:
+        log.warning("the offsets of group %s could not be set; only lag tools miss them: %s", group_id, error)

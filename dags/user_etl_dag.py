@@ -1,0 +1,343 @@
+"""The DAG `robust_kafka_etl_pipeline`: a daily batch of sign-ups from Kafka into the warehouse, its books closed.
+
+This file is the Airflow side: constants, tasks, connections, and the one mapping from errors to Airflow's
+retries. The Kafka side is `kafka_utils.py` beside it; the engine is the package `topicledger`. Parsing this file
+imports neither, opens no connection and reads no variable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import functools
+import importlib
+import importlib.util
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    AirflowFailException,
+    AirflowNotFoundException,
+    BaseHook,
+    Param,
+    conf,
+    mask_secret,
+)
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.python import PythonOperator
+
+if TYPE_CHECKING:
+    from kafka_utils import Run
+    from topicledger.kafka.settings import KafkaSettings
+    from topicledger.pipeline import Pipeline
+    from topicledger.warehouse.contract import Warehouse
+
+DAG_ID = "robust_kafka_etl_pipeline"
+KAFKA_CONN_ID = "kafka_default"
+WAREHOUSE_CONN_ID = "warehouse_default"
+PIPELINE = "topicledger.signups:SIGNUPS"
+TOPIC = "user_signups"
+TABLE = "user_signups"
+STAGING_DIR = "/tmp"  # noqa: S108 - sticky, and the files in it are exclusive, private and verified
+MAX_RECORDS: int | None = None
+CONSUME_TIMEOUT = dt.timedelta(minutes=30)
+RETRIES = 3
+MAX_RETRY_DELAY = dt.timedelta(minutes=10)
+LOCAL_EXECUTORS = ("LocalExecutor", "SequentialExecutor")
+
+log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+if importlib.util.find_spec("topicledger") is None:
+    raise ImportError(
+        "user_etl_dag.py needs its engine: run `pip install 'topicledger[duckdb,postgres]'` in the environment of "
+        "Airflow's scheduler, DAG processor and workers, or `topicledger init --vendor DAGS_DIR` to put it beside this file"
+    )
+_sibling, _found = Path(__file__).with_name("kafka_utils.py"), importlib.util.find_spec("kafka_utils")
+if _found is None or _found.origin is None or not _sibling.exists() or not _sibling.samefile(_found.origin):
+    raise ImportError(
+        f"user_etl_dag.py needs the kafka_utils.py beside it, {_sibling}, but `import kafka_utils` would give "
+        f"{_found.origin if _found else 'nothing'}: put the file there, and uninstall or rename what shadows it"
+    )
+
+from topicledger.model.identity import batch_id  # noqa: E402 - only after the checks above have had their say
+
+
+def stops_for_a_person(task: Callable[..., _Result]) -> Callable[..., _Result]:
+    """Map the engine's errors: what a retry can't mend fails the task at once, the rest uses Airflow's retries."""
+
+    @functools.wraps(task)
+    def mapped(**context: Any) -> _Result:
+        from topicledger.errors import TopicLedgerError
+
+        try:
+            return task(**context)
+        except TopicLedgerError as error:
+            if error.retriable:
+                raise
+            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+
+    return mapped
+
+
+@stops_for_a_person
+def generate_and_produce_data(**context: Any) -> None:
+    """Simulate the run's sign-ups and produce them; push the receipt. With `events` = 0 produce nothing."""
+    import msgspec
+    from kafka_utils import produce_batch
+    from topicledger.signups import simulate
+
+    params, run = context["params"], _run(context)
+    if params["events"] == 0:
+        log.info("events is 0: nothing is produced; the run consumes what others produced")
+        return
+    records = simulate(
+        params["events"],
+        malformed=params["malformed"],
+        seed=params["seed"],
+        run_key=run.batch_id,
+        at=_run_time(context),
+    )
+    receipt = produce_batch(_kafka(), TOPIC, run, records)
+    context["ti"].xcom_push(key="receipt", value=msgspec.to_builtins(receipt))
+
+
+@stops_for_a_person
+def consume_and_stage_data(**context: Any) -> None:
+    """Read everything new up to a fixed end and stage it; push the CSV's path and the manifest's handle."""
+    import msgspec
+    from kafka_utils import consume_batch
+    from topicledger.model.plan import Receipt
+
+    ti, pipeline = context["ti"], _pipeline()
+    pushed = ti.xcom_pull(task_ids="generate_and_produce_data", key="receipt")
+    receipt = msgspec.convert(pushed, Receipt) if pushed else None
+    accept = context["params"]["accept"] or ()
+    with _warehouse(pipeline) as warehouse:
+        staged = consume_batch(_kafka(), warehouse, pipeline, _run(context), receipt, accept)
+    ti.xcom_push(key="manifest", value=msgspec.to_builtins(staged.handle))
+    ti.xcom_push(key="staging_file_path", value=staged.rows_path)
+
+
+@stops_for_a_person
+def load_staged_data(**context: Any) -> None:
+    """Load the staged batch, exactly once, with its ledger row; push the accounts."""
+    import msgspec
+    from topicledger.load import load_batch
+
+    pipeline, ti = _pipeline(), context["ti"]
+    path = ti.xcom_pull(task_ids="consume_and_stage_data", key="staging_file_path")
+    pushed = ti.xcom_pull(task_ids="consume_and_stage_data", key="manifest")
+    with _warehouse(pipeline) as warehouse:
+        row = load_batch(warehouse, pipeline.staging_dir, _run(context).batch_id, path, pushed)
+    ti.xcom_push(key="plan_id", value=row.plan_id)
+    ti.xcom_push(key="accounts", value=msgspec.to_builtins(row.accounts))
+
+
+@stops_for_a_person
+def reconcile_batch(**context: Any) -> None:
+    """Close the books from the warehouse alone, write the report, show the lag; fail when they don't close."""
+    import msgspec
+    from kafka_utils import publish_positions
+    from topicledger.model.accounts import require_closed
+    from topicledger.reconcile import reconcile
+    from topicledger.report import accounts_table, write_report
+
+    pipeline, run, ti = _pipeline(), _run(context), context["ti"]
+    plan_id = ti.xcom_pull(task_ids="load_staged_data", key="plan_id")
+    with _warehouse(pipeline) as warehouse:
+        row, snapshot, identities = reconcile(warehouse, run.batch_id, plan_id)
+    log.info("the books of batch %s:\n%s", run.batch_id, accounts_table(row, identities))
+    report = write_report(_airflow_home() / "topicledger" / "reports", row, identities, snapshot.partitions)
+    log.info("report: %s", report.html)
+    require_closed(identities, run.batch_id)
+    publish_positions(_kafka(), pipeline.name, row, snapshot.partitions)
+    ti.xcom_push(key="accounts", value=msgspec.to_builtins(row.accounts))
+    ti.xcom_push(key="report_path", value=str(report.html))
+
+
+def _run(context: Mapping[str, Any]) -> Run:
+    from kafka_utils import Run
+
+    run_id = context["dag_run"].run_id
+    return Run(batch_id(DAG_ID, run_id), run_id)
+
+
+def _run_time(context: Mapping[str, Any]) -> dt.datetime:
+    """The run's own time: the same for every attempt and every clear, unlike the clock."""
+    run = context["dag_run"]
+    return getattr(run, "logical_date", None) or run.run_after
+
+
+def _pipeline() -> Pipeline:
+    """The declared pipeline under this file's constants."""
+    import dataclasses
+
+    module, _, name = PIPELINE.partition(":")
+    declared = getattr(importlib.import_module(module), name)
+    return dataclasses.replace(
+        declared, name=DAG_ID, topic=TOPIC, table=TABLE, staging_dir=STAGING_DIR, max_records=MAX_RECORDS
+    )
+
+
+def _kafka() -> KafkaSettings:
+    """Resolve the Kafka connection through the provider's hook: its callback allow-list, MSK IAM and Google apply."""
+    from airflow.providers.apache.kafka.hooks.base import KafkaBaseHook
+    from topicledger.errors import SettingsError
+    from topicledger.kafka.settings import SECRET_KEYS, KafkaSettings
+
+    class ResolvedExtra(KafkaBaseHook):
+        def _get_client(self, config: dict[str, Any]) -> dict[str, Any]:
+            return config
+
+    connection = _connection(KAFKA_CONN_ID)
+    if connection is None:
+        raise SettingsError(
+            f"connection {KAFKA_CONN_ID} is not defined: add it under Admin > Connections (type Apache Kafka, Extra "
+            f'{{"bootstrap.servers": "host:9092"}}), or with `airflow connections add {KAFKA_CONN_ID} --conn-type kafka '
+            """--conn-extra '{"bootstrap.servers": "host:9092"}'`"""
+        )
+    extra = _extra(connection)
+    for key in SECRET_KEYS & extra.keys():
+        mask_secret(str(extra[key]))
+    if extra.get("bootstrap.servers"):
+        try:
+            extra = ResolvedExtra(KAFKA_CONN_ID).get_conn
+        except ValueError as error:
+            raise SettingsError(f"connection {KAFKA_CONN_ID}: {error}") from error
+    return KafkaSettings(KAFKA_CONN_ID, extra)
+
+
+@contextlib.contextmanager
+def _warehouse(pipeline: Pipeline) -> Iterator[Warehouse]:
+    """Open the pipeline's warehouse; without a connection DuckDB, where tasks share this machine's disk."""
+    from topicledger.errors import SettingsError
+    from topicledger.warehouse.connect import open_warehouse
+    from topicledger.warehouse.contract import WarehouseSettings
+
+    connection = _connection(WAREHOUSE_CONN_ID)
+    if connection is not None:
+        settings = WarehouseSettings(
+            conn_id=WAREHOUSE_CONN_ID,
+            conn_type=connection.conn_type,
+            host=connection.host,
+            port=connection.port,
+            login=connection.login,
+            password=connection.password,
+            schema=connection.schema,
+            extra=_extra(connection),
+        )
+    else:
+        executor = conf.get("core", "executor").rpartition(".")[2]
+        if executor not in LOCAL_EXECUTORS:
+            raise SettingsError(
+                f"connection {WAREHOUSE_CONN_ID} is not defined and the executor is {executor}: tasks may run on different "
+                "disks, where a DuckDB file would lose the ledger. Define it, of type postgres for example"
+            )
+        path = _airflow_home() / "warehouse" / "topicledger.duckdb"
+        log.warning("connection %s is not defined: the warehouse is DuckDB at %s", WAREHOUSE_CONN_ID, path)
+        settings = WarehouseSettings(conn_id=WAREHOUSE_CONN_ID, conn_type="duckdb", host=str(path))
+    with contextlib.closing(open_warehouse(settings, pipeline)) as warehouse:
+        yield warehouse
+
+
+def _connection(conn_id: str) -> Any:
+    """Give the Airflow connection, or None when it isn't defined."""
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        return None
+
+
+def _extra(connection: Any) -> dict[str, Any]:
+    """Parse the Extra strictly: Airflow's own property turns what isn't JSON into an empty one."""
+    from topicledger.errors import SettingsError
+
+    try:
+        extra = json.loads(connection.extra or "{}")
+    except json.JSONDecodeError as error:
+        raise SettingsError(
+            f"connection {connection.conn_id}: its Extra is not JSON: {error.msg} at line {error.lineno}, column "
+            f'{error.colno}. It must be an object such as {{"bootstrap.servers": "host:9092"}}'
+        ) from None
+    if not isinstance(extra, dict):
+        raise SettingsError(f"connection {connection.conn_id}: its Extra is a JSON {type(extra).__name__}, not an object")
+    return extra
+
+
+def _airflow_home() -> Path:
+    return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+
+
+_DOC = """
+### A topic into the warehouse, its books closed
+
+Simulated sign-ups go to Kafka, everything new on the topic is read up to an end fixed before, judged, staged as CSV,
+and loaded **together with its ledger row**: every record ends up exactly once as a row, a dead letter, or a counted
+duplicate, tombstone or gap. A retry, a cleared task or a second run changes nothing in that.
+
+Red? The task's log ends with what happened and the next step; `docs/operations.md` tells more.
+"""
+
+with DAG(
+    dag_id=DAG_ID,
+    description="Daily batch of sign-up events from Kafka into the warehouse, with a ledger that closes",
+    doc_md=_DOC,
+    schedule="@daily",
+    start_date=dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc),
+    catchup=False,
+    max_active_runs=1,
+    default_args={
+        "owner": "data-engineering",
+        "retries": RETRIES,
+        "retry_exponential_backoff": True,
+        "max_retry_delay": MAX_RETRY_DELAY,
+    },
+    tags=["kafka", "etl", "topicledger"],
+    user_defined_macros={"batch_id_of": functools.partial(batch_id, DAG_ID)},
+    params={
+        "events": Param(1000, type="integer", minimum=0, maximum=100_000_000, title="Sign-ups to simulate",
+                        description="0: only consume what others produced"),
+        "malformed": Param(0.005, type="number", minimum=0, maximum=1, title="Share of malformed records"),
+        "seed": Param(0, type="integer", title="Seed of the simulation"),
+        "accept": Param(None, type=["null", "array"], items={"type": "string"}, title="Accepted losses",
+                        description="Exactly as an error printed them, such as gap:3:120:140; recorded in the ledger"),
+    },
+) as dag:
+    produce = PythonOperator(
+        task_id="generate_and_produce_data",
+        python_callable=generate_and_produce_data,
+        doc_md="Simulates the run's sign-ups and produces them idempotently; every delivery report is counted.",
+    )
+    consume = PythonOperator(
+        task_id="consume_and_stage_data",
+        python_callable=consume_and_stage_data,
+        execution_timeout=CONSUME_TIMEOUT,
+        doc_md="Reads from the ledger's position to a fixed end, judges, stages, then commits the group's offsets.",
+    )
+    load = PythonOperator(
+        task_id="load_staged_data",
+        python_callable=load_staged_data,
+        doc_md="Loads rows, dead letters and the ledger row in one transaction; a repeat changes nothing.",
+    )
+    cleanup = BashOperator(
+        task_id="cleanup_staging_file",
+        # Only names made of this run's own digest: nothing from an XCom reaches the shell.
+        bash_command='set -eu; rm -f -- "$STAGING_DIR/kafka_staging_$BATCH_ID".*',
+        env={"STAGING_DIR": STAGING_DIR, "BATCH_ID": "{{ batch_id_of(dag_run.run_id) }}"},
+        append_env=True,
+        trigger_rule="all_done",
+        do_xcom_push=False,
+        doc_md="Removes this run's staged files, whatever happened before.",
+    )
+    reconcile_task = PythonOperator(
+        task_id="reconcile_batch",
+        python_callable=reconcile_batch,
+        doc_md="Closes the books from the warehouse alone and writes the report; red when they don't close.",
+    )
+    produce >> consume >> load >> [cleanup, reconcile_task]

@@ -1,0 +1,1 @@
+"""The Kafka side of the engine, and the only importer of confluent_kafka."""

@@ -1,0 +1,135 @@
+"""Producing a batch so that every record's fate is known: acknowledged by the broker, or the batch fails."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message
+
+from topicledger.crash_points import crash_point
+from topicledger.errors import RetriableError, SettingsError, TopicLedgerError
+from topicledger.kafka.client import producer_client
+from topicledger.kafka.failures import ErrorMemory, translate
+from topicledger.kafka.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+_POLL_EVERY = 1_000
+_PROGRESS_S = 5.0
+
+
+class _Reports:
+    """Counts delivery reports. A report without an error is an acknowledgement, whatever offset it carries."""
+
+    def __init__(self) -> None:
+        self.acked = 0
+        self.failed = 0
+        self.first_error: KafkaError | None = None
+        self.first_message: Message | None = None
+
+    def __call__(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self.acked += 1
+            return
+        self.failed += 1
+        if self.first_error is None:
+            self.first_error, self.first_message = error, message
+
+
+class BatchProducer:
+    """Produces one attempt's batch to one topic, idempotently, with acks from every replica in sync.
+
+    Args:
+        settings: The connection.
+        topic: The topic; it must exist.
+        headers: Headers of every record.
+    """
+
+    def __init__(self, settings: KafkaSettings, topic: str, headers: Sequence[tuple[str, bytes]]) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._headers = list(headers)
+        self._memory = ErrorMemory()
+        self._reports = _Reports()
+
+    def produce(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> int:
+        """Produce every record and wait for every delivery report.
+
+        Args:
+            records: (key, value) of each.
+
+        Returns:
+            How many the broker acknowledged; it is how many there were.
+
+        Raises:
+            SettingsError: A record is larger than allowed, a grant is missing, or credentials are wrong.
+            RetriableError: At least one record was not acknowledged. Some may be on the topic: a retry
+                produces the same keys and values again, and the surplus is counted as duplicates.
+        """
+        producer = producer_client(self._settings, self._memory)
+        produced, said = 0, time.monotonic()
+        for key, value in records:
+            self._enqueue(producer, key, value)
+            produced += 1
+            if produced % _POLL_EVERY == 0:
+                producer.poll(0)
+                if self._reports.failed or self._memory.credentials is not None:
+                    break
+                if time.monotonic() - said > _PROGRESS_S:
+                    said = time.monotonic()
+                    log.info("produced %d, acknowledged %d", produced, self._reports.acked)
+                crash_point("produce.middle")
+        self._flush(producer, produced)
+        if self._reports.acked != produced:
+            raise self._failure(produced)
+        return produced
+
+    def _enqueue(self, producer: Any, key: bytes | None, value: bytes | None) -> None:
+        while True:
+            try:
+                producer.produce(
+                    self._topic, value=value, key=key, headers=self._headers, on_delivery=self._reports
+                )
+            except BufferError:
+                producer.poll(0.1)  # the queue is full: wait for reports, then offer the same record again
+            except KafkaException as exception:
+                error = exception.args[0]
+                if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                    raise self._too_large(key, value, str(error)) from exception
+                raise translate(
+                    error, f"producing to {self._topic}", self._settings, self._memory, topic=self._topic
+                ) from exception
+            else:
+                return
+
+    def _flush(self, producer: Any, produced: int) -> None:
+        """Wait until every record has its report: librdkafka gives one within `message.timeout.ms`, always."""
+        said = time.monotonic()
+        while len(producer):
+            producer.flush(0.5)
+            if self._memory.credentials is not None:
+                producer.purge()
+            if time.monotonic() - said > _PROGRESS_S:
+                said = time.monotonic()
+                log.info("waiting for delivery reports: %d of %d acknowledged", self._reports.acked, produced)
+
+    def _failure(self, produced: int) -> TopicLedgerError:
+        reports = self._reports
+        doing = f"producing to {self._topic}: {produced - reports.acked} of {produced} not acknowledged"
+        error, message = reports.first_error, reports.first_message
+        if error is None or message is None:
+            return RetriableError(f"{doing}, without a delivery report", topic=self._topic)
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            return self._too_large(message.key(), message.value(), str(error))
+        return translate(error, doing, self._settings, self._memory, topic=self._topic)
+
+    def _too_large(self, key: Any, value: Any, said: str) -> SettingsError:
+        size, limit = len(value or b"") + len(key or b""), self._settings.extra.get("message.max.bytes", 1_000_000)
+        return SettingsError(
+            f"the record with key {key!r:.100} has {size} bytes; the client allows {limit} (message.max.bytes) and "
+            f"the topic its own max.message.bytes: {said}. Raise the smaller of the two, or send smaller records",
+            topic=self._topic,
+        )

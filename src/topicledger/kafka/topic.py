@@ -1,0 +1,123 @@
+"""What the broker says of a topic: its id, its partitions and their watermarks, whether it is compacted."""
+
+from __future__ import annotations
+
+import logging
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import ConfigResource, OffsetSpec
+
+from topicledger.errors import IntegrityError
+from topicledger.kafka.client import admin_client
+from topicledger.kafka.failures import ErrorMemory, translated
+from topicledger.kafka.settings import KafkaSettings
+from topicledger.model.planning import TopicState, Watermarks
+
+log = logging.getLogger(__name__)
+
+_REQUEST_S = 10.0
+
+
+class TopicObserver:
+    """Asks the broker about one topic. A context manager: it serves its own callbacks and ends with the block.
+
+    Args:
+        settings: The connection.
+        topic: The topic.
+        request_s: Time limit of one request.
+    """
+
+    def __init__(self, settings: KafkaSettings, topic: str, request_s: float = _REQUEST_S) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._request_s = request_s
+        self._memory = ErrorMemory()
+        self._admin = admin_client(settings, self._memory)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._admin.poll(0)
+
+    def topic_id(self) -> str:
+        """Kafka's id of the topic, and the proof that the broker answers.
+
+        Raises:
+            SettingsError: The topic doesn't exist, or may not be described; or the credentials are wrong.
+            RetriableError: The broker doesn't answer.
+        """
+        return str(self._describe().topic_id)
+
+    def state(self) -> TopicState:
+        """The topic's id and every partition's watermarks.
+
+        Raises:
+            SettingsError: As `topic_id`.
+            RetriableError: The broker doesn't answer, or a partition has no leader.
+        """
+        described = self._describe()
+        partitions = sorted(partition.id for partition in described.partitions)
+        low = self._offsets(partitions, OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED)
+        # The last stable offset first: it only grows, so that a later high watermark is never below it.
+        stable = self._offsets(partitions, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
+        high = self._offsets(partitions, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED)
+        return TopicState(
+            self._topic,
+            str(described.topic_id),
+            tuple(
+                Watermarks(p, low[p].offset, stable[p].offset, high[p].offset, _epoch(high[p].leader_epoch))
+                for p in partitions
+            ),
+        )
+
+    def compacted(self) -> bool | None:
+        """Whether the topic is compacted; None when the broker doesn't let this user know."""
+        resource = ConfigResource(ConfigResource.Type.TOPIC, self._topic)
+        try:
+            future = self._admin.describe_configs([resource], request_timeout=self._request_s)[resource]
+            return "compact" in str(self._result(future)["cleanup.policy"].value)
+        except KafkaException as exception:
+            log.info("whether %s is compacted is not known: %s", self._topic, exception.args[0])
+            return None
+
+    def _describe(self) -> Any:
+        with translated(f"describing topic {self._topic}", self._settings, self._memory, topic=self._topic):
+            collection = TopicCollection([self._topic])
+            future = self._admin.describe_topics(collection, request_timeout=self._request_s)[self._topic]
+            return self._result(future)
+
+    def _offsets(self, partitions: list[int], spec: OffsetSpec, isolation: IsolationLevel) -> dict[int, Any]:
+        with translated(f"reading offsets of {self._topic}", self._settings, self._memory, topic=self._topic):
+            wanted = {TopicPartition(self._topic, p): spec for p in partitions}
+            futures = self._admin.list_offsets(
+                wanted, isolation_level=isolation, request_timeout=self._request_s
+            )
+            found = {tp.partition: self._result(future) for tp, future in futures.items()}
+        missing = [p for p, result in found.items() if result.offset < 0]
+        if missing:
+            raise IntegrityError(f"the broker gives no offset for {self._topic} {missing}", topic=self._topic)
+        return found
+
+    def _result(self, future: Any) -> Any:
+        """Wait for one answer, but no longer than the client takes to learn that its credentials are wrong."""
+        deadline = time.monotonic() + self._request_s + 1
+        while True:
+            try:
+                return future.result(timeout=0.1)
+            except TimeoutError as error:
+                self._admin.poll(0)  # serves error_cb and oauth_cb
+                if self._memory.credentials is not None or time.monotonic() > deadline:
+                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error  # noqa: SLF001
+            except KafkaException:
+                self._admin.poll(0)
+                raise
+
+
+def _epoch(leader_epoch: int | None) -> int | None:
+    return leader_epoch if leader_epoch is not None and leader_epoch >= 0 else None

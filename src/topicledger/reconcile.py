@@ -1,0 +1,69 @@
+"""Step 20: the books once more, from the warehouse alone, in one snapshot."""
+
+from __future__ import annotations
+
+from topicledger.errors import IntegrityError
+from topicledger.model.accounts import (
+    AppliedCounts,
+    Books,
+    Identity,
+    StagedCounts,
+    identities,
+)
+from topicledger.model.ledger import LedgerRow, LedgerSnapshot
+from topicledger.model.manifest import Manifest
+from topicledger.warehouse.contract import Warehouse
+
+
+def reconcile(
+    warehouse: Warehouse, batch_id: str, plan_id: str
+) -> tuple[LedgerRow, LedgerSnapshot, tuple[Identity, ...]]:
+    """Repeat every identity for this batch and for the whole target.
+
+    The terms come from the ledger row that the load committed and from the positions as they are now: another
+    run may have loaded since, which moves both sides of I4 alike. It only reads; a repeat gives the same.
+
+    Returns:
+        The ledger row, the snapshot it was read in, and the identities, whether they hold or not.
+
+    Raises:
+        IntegrityError: The ledger doesn't have the batch.
+        RetriableError: The warehouse isn't reachable.
+    """
+    snapshot = warehouse.snapshot(batch_id, plan_id)
+    row = snapshot.row
+    if row is None or row.accounts is None or not isinstance(row.manifest, Manifest):
+        raise IntegrityError(
+            f"the ledger of {warehouse.target} has no batch {batch_id} with plan {plan_id}: the load said that it "
+            "committed it, so the warehouse was restored or its ledger was changed. Clear the whole run",
+            batch_id=batch_id,
+        )
+    return row, snapshot, identities(_books(row, row.manifest, snapshot))
+
+
+def _books(row: LedgerRow, manifest: Manifest, snapshot: LedgerSnapshot) -> Books:
+    accounts = row.accounts
+    assert accounts is not None  # noqa: S101 - reconcile() checked it; this is for the type checker
+    return Books(
+        manifest=manifest,
+        receipt=row.receipt,
+        staged=StagedCounts(
+            rows=manifest.rows.records,
+            dead_letters=manifest.dead_letters.records,
+            tombstones=manifest.tombstones.records,
+            distinct_coordinates=None,
+            outside_plan=None,
+        ),
+        applied_ranges=row.applied,
+        applied=AppliedCounts(
+            already_loaded=accounts.already_loaded,
+            loaded=accounts.loaded,
+            duplicates=accounts.duplicates,
+            conflicts=accounts.conflicts,
+            dead_letters=accounts.dead_letters,
+            tombstones=accounts.tombstones,
+            gap=accounts.gap,
+            invisible=accounts.invisible,
+        ),
+        ledger=snapshot.partitions,
+    )

@@ -1,0 +1,202 @@
+"""Step 13: opening staged files so that what is loaded is what was staged, byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+import msgspec
+
+from topicledger.errors import IntegrityError
+from topicledger.model.identity import CONTRACT_VERSION
+from topicledger.model.manifest import Manifest, StagedFile
+from topicledger.staging.folder import is_staged_name, open_folder, require_inside, translated
+
+_STAGE_AGAIN = "Clear consume_and_stage_data (with downstream) to stage it again"
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestHandle:
+    """What travels by XCom instead of the manifest: small, and enough to prove that the file is the one.
+
+    Args:
+        path: The manifest's path.
+        sha256: Digest of its bytes.
+        batch_id: The run.
+        plan_id: The content.
+    """
+
+    path: str
+    sha256: str
+    batch_id: str
+    plan_id: str
+
+
+def received_handle(batch_id: str, rows_path: str | None, pushed: Mapping[str, str] | None) -> ManifestHandle:
+    """Check what came by XCom before anything is opened.
+
+    Args:
+        batch_id: This run.
+        rows_path: The CSV's path, as the consume task pushed it.
+        pushed: The manifest's handle, as it pushed it.
+
+    Raises:
+        IntegrityError: It is missing, is another run's, or the two don't belong together.
+    """
+    try:
+        handle = msgspec.convert(pushed, ManifestHandle)
+    except msgspec.ValidationError as error:
+        raise IntegrityError(f"the consume task's XCom `manifest` is missing or changed: {error}. {_STAGE_AGAIN}") from error
+    csv = handle.path.removesuffix(".manifest.json") + ".csv"
+    if handle.batch_id != batch_id or rows_path != csv:
+        raise IntegrityError(
+            f"the consume task's XComs don't belong to this run: staging_file_path is {rows_path!r:.200}, the manifest is "
+            f"{handle.path!r:.200} of batch {handle.batch_id!r:.40}, this is batch {batch_id}. {_STAGE_AGAIN}",
+            batch_id=batch_id,
+        )
+    return handle
+
+
+class VerifyingReader(io.RawIOBase):
+    """Reads one staged file once, hashing what it gives. `verify` tells whether that was the staged file."""
+
+    def __init__(self, fd: int, expected: StagedFile) -> None:
+        super().__init__()
+        self._file = io.FileIO(fd, "rb")
+        self._expected = expected
+        self._digest = hashlib.sha256()
+        self._size = 0
+
+    def readable(self) -> bool:
+        """It can be read."""
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override] # any writable buffer
+        """Fill the buffer, and hash what was put into it."""
+        with translated(f"reading {self._expected.name}"):
+            count = self._file.readinto(buffer) or 0
+        self._digest.update(memoryview(buffer)[:count])
+        self._size += count
+        return count
+
+    def close(self) -> None:
+        """Close the file; a repeat does nothing."""
+        self._file.close()
+        super().close()
+
+    def verify(self) -> None:
+        """Compare all that was read with what was staged.
+
+        Raises:
+            IntegrityError: The size or the digest differs.
+        """
+        while self.read(1 << 20):
+            pass
+        expected = self._expected
+        if (self._size, self._digest.hexdigest()) != (expected.size_bytes, expected.sha256):
+            raise IntegrityError(
+                f"the staged file {expected.name} was changed: staged were {expected.size_bytes} bytes with sha256 "
+                f"{expected.sha256}, read were {self._size} with {self._digest.hexdigest()}. Nothing was loaded. "
+                f"Find out who writes there. {_STAGE_AGAIN}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedBatch:
+    """A staged batch, opened once: the manifest verified, the files verified as they are read.
+
+    Args:
+        manifest: The manifest.
+        rows: The rows file.
+        dead_letters: The dead letters file.
+        tombstones: The tombstones file.
+        jumps: The jumps file.
+    """
+
+    manifest: Manifest
+    rows: BinaryIO
+    dead_letters: BinaryIO
+    tombstones: BinaryIO
+    jumps: BinaryIO
+
+    def verify(self) -> None:
+        """Verify every file after it was read.
+
+        Raises:
+            IntegrityError: One of them isn't what was staged.
+        """
+        for stream in (self.rows, self.dead_letters, self.tombstones, self.jumps):
+            cast("VerifyingReader", stream).verify()
+
+
+@contextmanager
+def open_batch(folder: str, handle: ManifestHandle) -> Iterator[OpenedBatch]:
+    """Open a staged batch for one load attempt.
+
+    Raises:
+        FileNotFoundError: One of its files is gone: the caller asks the ledger what that means.
+        IntegrityError: A file isn't what was staged, or was staged by another version.
+        SettingsError: The handle's path lies outside the folder.
+    """
+    with ExitStack() as stack:
+        folder_fd = open_folder(folder)
+        stack.callback(os.close, folder_fd)
+        manifest = _read_manifest(folder, folder_fd, handle)
+        readers = []
+        for file in manifest.files:
+            if not is_staged_name(file.name) or not file.name.startswith(f"kafka_staging_{handle.batch_id}."):
+                raise IntegrityError(f"the manifest names {file.name!r}, which is no staged file. {_STAGE_AGAIN}")
+            reader = VerifyingReader(_open(folder_fd, file.name), file)
+            stack.callback(reader.close)
+            readers.append(cast("BinaryIO", reader))
+        yield OpenedBatch(manifest, *readers)
+
+
+def _open(folder_fd: int, name: str) -> int:
+    """Open a regular file of ours that nothing else links to, following no symbolic link."""
+    with translated(f"opening {name}"):
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder_fd)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise IntegrityError(f"{name} can't be opened as a staged file: {error.strerror}. {_STAGE_AGAIN}") from error
+    info = os.fstat(fd)
+    if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1 or info.st_uid != os.geteuid():
+        os.close(fd)
+        raise IntegrityError(
+            f"{name} is not a regular file of this user with one name (uid {info.st_uid}, links {info.st_nlink}): "
+            f"somebody exchanged it. {_STAGE_AGAIN}"
+        )
+    return fd
+
+
+def _read_manifest(folder: str, folder_fd: int, handle: ManifestHandle) -> Manifest:
+    name = require_inside(folder, handle.path)
+    with io.FileIO(_open(folder_fd, name), "rb") as file:
+        data = file.readall()
+    if hashlib.sha256(data).hexdigest() != handle.sha256:
+        raise IntegrityError(
+            f"the manifest {name} was changed after it was staged: its sha256 is not {handle.sha256}. {_STAGE_AGAIN}"
+        )
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise IntegrityError(f"the manifest {name} can't be read by this version: {error}. {_STAGE_AGAIN}") from error
+    if manifest.contract_version != CONTRACT_VERSION:
+        raise IntegrityError(
+            f"{name} was staged under contract version {manifest.contract_version}, this code has {CONTRACT_VERSION}: "
+            f"the code changed between two tasks of a run. {_STAGE_AGAIN}"
+        )
+    if (manifest.batch_id, manifest.plan_id) != (handle.batch_id, handle.plan_id):
+        raise IntegrityError(
+            f"{name} is the manifest of batch {manifest.batch_id}, plan {manifest.plan_id}, not of {handle.batch_id}, "
+            f"{handle.plan_id}. {_STAGE_AGAIN}"
+        )
+    return manifest

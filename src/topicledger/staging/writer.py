@@ -1,0 +1,158 @@
+"""Step 12: writing staged files so that a crash leaves nothing that looks whole."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from types import TracebackType
+from typing import Self
+
+import msgspec
+import pyarrow as pa
+from pyarrow import csv as pa_csv
+
+from topicledger.model.manifest import Manifest, StagedFile
+from topicledger.staging.folder import open_folder, translated
+
+_HEADERLESS = pa_csv.WriteOptions(include_header=False, batch_size=16_384)
+
+
+class StagedWriter:
+    """Writes one file: first under a temporary name, then synced to disk and renamed.
+
+    Args:
+        folder_fd: The staging folder.
+        name: The final name.
+    """
+
+    def __init__(self, folder_fd: int, name: str) -> None:
+        self._folder_fd = folder_fd
+        self.name = name
+        self._part = f"{name}.part"
+        self._digest = hashlib.sha256()
+        self._size = self._records = self._block = 0
+        with translated(f"creating {name}"):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._fd = os.open(self._part, flags, 0o600, dir_fd=folder_fd)
+
+    def write(self, data: bytes | pa.Buffer, records: int = 0) -> None:
+        """Append bytes that hold so many whole records.
+
+        Raises:
+            RetriableError: The disk is full or failing.
+        """
+        view = memoryview(data)
+        self._digest.update(view)
+        self._size += len(view)
+        self._records += records
+        self._block = max(self._block, len(view))
+        with translated(f"writing {self.name}"):
+            while view:
+                view = view[os.write(self._fd, view) :]
+
+    def finish(self) -> StagedFile:
+        """Sync and rename; the file has its final name only when its bytes are on disk."""
+        with translated(f"finishing {self.name}"):
+            os.fsync(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+            os.rename(self._part, self.name, src_dir_fd=self._folder_fd, dst_dir_fd=self._folder_fd)
+        return StagedFile(self.name, self._size, self._digest.hexdigest(), self._records, self._block)
+
+    def discard(self) -> None:
+        """Remove what was written so far; a repeat does nothing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        for name in (self._part, self.name):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self._folder_fd)
+
+
+class CsvWriter:
+    """Writes record batches of one schema as CSV: UTF-8, a header, text quoted, NULL unquoted and empty."""
+
+    def __init__(self, folder_fd: int, name: str, schema: pa.Schema) -> None:
+        self._schema = schema
+        self.file = StagedWriter(folder_fd, name)
+        self.file.write((",".join(f'"{column}"' for column in schema.names) + "\n").encode())
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append a record batch of the schema."""
+        if not batch.num_rows:
+            return
+        sink = pa.BufferOutputStream()
+        pa_csv.write_csv(batch, sink, _HEADERLESS)
+        self.file.write(sink.getvalue(), batch.num_rows)
+
+
+class StagedBatch:
+    """The files of one attempt. Leaving the block before `finish` returned removes them.
+
+    Args:
+        folder: The staging folder.
+        stem: The stem that the files share.
+        rows: Schema of the rows file.
+        dead_letters: Schema of the dead letters file.
+    """
+
+    def __init__(self, folder: str, stem: str, rows: pa.Schema, dead_letters: pa.Schema) -> None:
+        self._folder = folder
+        self._stem = stem
+        self._folder_fd = open_folder(folder)
+        self._finished = False
+        self._writers: list[StagedWriter] = []
+        try:
+            self.rows = self._csv("csv", rows)
+            self.dead_letters = self._csv("dead_letters.csv", dead_letters)
+            self.tombstones = self._csv("tombstones.csv", TOMBSTONES)
+            self.jumps = self._csv("jumps.csv", JUMPS)
+        except BaseException:
+            self._close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def finish_files(self) -> tuple[StagedFile, StagedFile, StagedFile, StagedFile]:
+        """Sync and rename the four files: rows, dead letters, tombstones, jumps."""
+        rows, dead_letters, tombstones, jumps = (
+            csv.file.finish() for csv in (self.rows, self.dead_letters, self.tombstones, self.jumps)
+        )
+        return rows, dead_letters, tombstones, jumps
+
+    def finish(self, manifest: Manifest) -> tuple[str, str]:
+        """Write the manifest last, sync the folder: from now on the batch exists.
+
+        Returns:
+            The manifest's path and its sha256.
+        """
+        writer = StagedWriter(self._folder_fd, f"{self._stem}.manifest.json")
+        self._writers.append(writer)
+        writer.write(msgspec.json.encode(manifest))
+        staged = writer.finish()
+        with translated(f"syncing {self._folder}"):
+            os.fsync(self._folder_fd)
+        self._finished = True
+        return os.path.join(self._folder, staged.name), staged.sha256  # noqa: PTH118 - a name for XCom, not a file
+
+    def _csv(self, suffix: str, schema: pa.Schema) -> CsvWriter:
+        csv = CsvWriter(self._folder_fd, f"{self._stem}.{suffix}", schema)
+        self._writers.append(csv.file)
+        return csv
+
+    def _close(self) -> None:
+        if not self._finished:
+            for writer in self._writers:
+                writer.discard()
+        os.close(self._folder_fd)
+
+
+TOMBSTONES = pa.schema([("_kafka_partition", pa.int32()), ("_kafka_offset", pa.int64())])
+JUMPS = pa.schema([("partition", pa.int32()), ("start", pa.int64()), ("end", pa.int64()), ("kind", pa.string())])
