@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _START_LIMIT_S = 120
+
+# The scheduler waits for the end of running tasks when it is asked to end; nobody else does.
+_GRACE_S = 3
 _COMPONENTS = {
     "scheduler": ["scheduler", "--skip-serve-logs"],
     "api-server": ["api-server"],
@@ -94,6 +97,7 @@ class Airflow:
             folder=self.folder,
             log=self.folder / f"{name}.log",
             env=self.env,
+            grace_s=_GRACE_S,
         )
         self.services = [*(old for old in self.services if old.name != service.name), service]
         return service
@@ -123,10 +127,10 @@ class Airflow:
             f"No DAG {dag_id} in {folders} after {limit_s:.0f} s.", f"Read {self.folder}/dag-processor.log."
         )
 
-    def stop(self, grace_s: float = 10) -> None:
+    def stop(self) -> None:
         """Ends all of it, tasks that still run included."""
         self.api.close()
-        stop_services(self.services, grace_s)
+        stop_services(self.services)
 
     def cli(self, *arguments: str, limit_s: float = 120) -> str:
         """Runs one `airflow` command against this Airflow and returns what it printed.

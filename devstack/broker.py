@@ -140,10 +140,10 @@ class Broker:
         )
         wait_until_ready(self.service, self._answers, _START_LIMIT_S)
 
-    def stop(self, grace_s: float = 20) -> None:
+    def stop(self) -> None:
         """Ends the broker in good order, or by force when that takes longer than the grace."""
         if self.service:
-            self.service.stop(grace_s)
+            self.service.stop()
 
     def kill(self) -> None:
         """Ends the broker at once, without a warning."""
@@ -164,6 +164,7 @@ class Broker:
         return [
             f"-Xmx{self.heap_mb}m",
             "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",  # halves the cost of a start
             "-XX:-UsePerfData",
             f"-Dlog4j2.configurationFile={logging}",
             f"-Djava.io.tmpdir={self.folder}",

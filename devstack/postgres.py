@@ -98,10 +98,10 @@ class Postgres:
         )
         wait_until_ready(self.service, self._answers, _START_LIMIT_S)
 
-    def stop(self, grace_s: float = 20) -> None:
+    def stop(self) -> None:
         """Ends the server in good order, open transactions rolled back; by force after the grace."""
         if self.service:
-            self.service.stop(grace_s)
+            self.service.stop()
 
     def kill(self) -> None:
         """Ends the server and its backends without a warning."""

@@ -36,6 +36,7 @@ class Service:
     started: float
     log: str
     stop_signal: int = signal.SIGTERM
+    grace_s: float = 20
 
     @classmethod
     def start(
@@ -47,6 +48,7 @@ class Service:
         log: Path,
         env: Mapping[str, str] | None = None,
         stop_signal: int = signal.SIGTERM,
+        grace_s: float = 20,
     ) -> Service:
         """Starts a program in a session of its own: a Ctrl-C at the terminal doesn't reach it, `stop` does.
 
@@ -57,6 +59,7 @@ class Service:
             log: both of its outputs are appended here.
             env: its whole environment; None gives this process's own.
             stop_signal: what asks this program to end in good order.
+            grace_s: how long that may take before it is killed.
         """
         # SPT_NOENV: programs that rename themselves must not do so over their environment, and so the marker.
         marked = {**(os.environ if env is None else env), MARKER: str(folder), "SPT_NOENV": "1"}
@@ -73,7 +76,9 @@ class Service:
                 start_new_session=True,
             )
             _children[process.pid] = process
-        return cls(name, process.pid, psutil.Process(process.pid).create_time(), str(log), stop_signal)
+        return cls(
+            name, process.pid, psutil.Process(process.pid).create_time(), str(log), stop_signal, grace_s
+        )
 
     def process(self) -> psutil.Process | None:
         """Returns the program's process, or None when it has ended (a pid that was used again is not it)."""
@@ -116,27 +121,27 @@ class Service:
             self.kill()
             raise StackError(f"{self.name} takes longer than {limit_s:.0f} s.", f"Read {self.log}.") from None
 
-    def stop(self, grace_s: float = 20) -> None:
-        """Asks the program to end; kills it and all its children when that takes longer than the grace."""
-        stop_services([self], grace_s)
+    def stop(self) -> None:
+        """Asks the program to end; kills it and all its children when that takes longer than its grace."""
+        stop_services([self])
 
     def kill(self) -> None:
         """Kills the program and all its children at once, without a warning."""
-        stop_services([self], 0)
+        if root := self.process():
+            kill_all(set(_family(root)))
 
 
-def stop_services(services: Sequence[Service], grace_s: float) -> None:
+def stop_services(services: Sequence[Service]) -> None:
     """Ends all of them at once, with all children of children; returns when none is left."""
-    roots = [process for service in services if (process := service.process())]
-    families = {process for root in roots for process in _family(root)}
-    if grace_s:
-        for service in services:
-            if process := service.process():
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.send_signal(service.stop_signal)
-        psutil.wait_procs(roots, timeout=grace_s)
-    for root in roots:
-        families.update(_family(root))
+    asked = [(service, process) for service in services if (process := service.process())]
+    families = {member for _, process in asked for member in _family(process)}
+    began = time.monotonic()
+    for service, process in asked:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(service.stop_signal)
+    for service, process in sorted(asked, key=lambda pair: pair[0].grace_s):
+        psutil.wait_procs([process], timeout=max(0.0, began + service.grace_s - time.monotonic()))
+        families.update(_family(process))
     kill_all(families)
 
 

@@ -14,8 +14,6 @@ from devstack.service import Service, kill_all, marked_processes, stop_services
 if TYPE_CHECKING:
     from devstack.home import WarehouseKind
 
-_GRACE_S = 10
-
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -76,7 +74,7 @@ def end_everything(home: Path, services: tuple[Service, ...]) -> int:
     Returns:
         How many processes had to be ended beyond those that went with their service.
     """
-    stop_services(services, _GRACE_S)
+    stop_services(services)
     left = marked_processes(home)
     kill_all(left)
     return len(left)
