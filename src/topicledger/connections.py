@@ -222,7 +222,7 @@ def _ask_airflow(conn_id: str) -> ConnectionFields | None:
             "run it by hand to see why"
         ) from None
     if done.returncode != 0:
-        if "not found" in done.stdout + done.stderr:
+        if "Connection not found" in done.stdout + done.stderr:
             return None
         raise SettingsError(
             f"`airflow connections get {conn_id}` ended with exit status {done.returncode}; "

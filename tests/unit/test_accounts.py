@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topicledger.errors import IntegrityError
@@ -215,6 +215,7 @@ def test_closed_books_close(found: list[Fate]) -> None:
 
 
 @pytest.mark.parametrize("term", TERMS)
+@settings(max_examples=30)
 @given(found=some_fates, by=wrong_by)
 def test_every_falsified_term_is_named(term: str, found: list[Fate], by: int) -> None:
     """One wrong term breaks exactly the identities that it is a term of, and stops the run naming them."""
@@ -230,7 +231,7 @@ def test_every_falsified_term_is_named(term: str, found: list[Fate], by: int) ->
 
 @given(found=some_fates, by=wrong_by)
 def test_a_falsified_position_is_named(found: list[Fate], by: int) -> None:
-    """A position that the sum of applied doesn't reach breaks I4, and I5 too when it lies before the receipt."""
+    """A position that the sum of applied doesn't reach breaks I4, and before the receipt's end I5 too."""
     books = _replaced(closed_books(found), "ledger.position", by)
     assert broken(books) == ({"I4"} if by > 0 else {"I4", "I5"})
 
@@ -246,6 +247,7 @@ def test_a_falsified_position_is_named(found: list[Fate], by: int) -> None:
         ("ledger.origin", "I4"),
     ],
 )
+@settings(max_examples=30)
 @given(found=st.lists(fates, min_size=2, max_size=6), by=wrong_by, data=st.data())
 def test_errors_of_two_partitions_dont_cancel_out(
     path: str, name: str, found: list[Fate], by: int, data: st.DataObject

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
 NOTHING = "-"
 """Stands for a value that doesn't apply."""
 
@@ -18,3 +23,20 @@ def printable(text: str) -> str:
 def number(value: int | None) -> str:
     """Show a count with thousands separated by commas, or `-` where there is none."""
     return NOTHING if value is None else f"{value:,}"
+
+
+def aligned(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Lay cells out in columns: those under a head that starts with `>` to the right, the others to the left.
+
+    Returns:
+        One line for the head and one for each of the lines, without a final line break.
+    """
+    rows = [[name.lstrip(">") for name in head], *([printable(cell) for cell in line] for line in lines)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if name.startswith(">") else cell.ljust(width)
+            for name, cell, width in zip(head, row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    )
