@@ -8,7 +8,7 @@ import os
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 try:
     import typer
@@ -20,6 +20,8 @@ from topicledger.connections import find_connection, require_connection
 from topicledger.errors import SettingsError, TopicLedgerError
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.kafka.topic import TopicObserver
+from topicledger.model.plan import Position
+from topicledger.model.planning import TopicState
 from topicledger.pipeline import Pipeline
 from topicledger.report.display import number
 from topicledger.report.history import books_close, books_table, history_json, history_table
@@ -27,10 +29,6 @@ from topicledger.report.preview import plan_table, preview
 from topicledger.scaffold import install_line, write_dag_files
 from topicledger.warehouse.connect import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
-
-if TYPE_CHECKING:
-    from topicledger.model.plan import Position
-    from topicledger.model.planning import TopicState
 
 # No traceback of ours may show the locals of a frame that holds a password.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)

@@ -11,15 +11,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from topicledger.errors import RetriableError, SettingsError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _COMMAND_TIMEOUT_S = 120
 _EXTRA_KEY = "__extra__"
@@ -102,9 +100,7 @@ def _from_json(conn_id: str, text: str) -> ConnectionFields:
         given = json.loads(text)
     except json.JSONDecodeError as error:
         # `from None`: the decoder's exception carries the whole text, password included.
-        raise SettingsError(
-            f"connection {conn_id} is not valid JSON: {error.msg} at column {error.colno}"
-        ) from None
+        raise SettingsError(f"connection {conn_id} is not valid JSON: {error.msg} at column {error.colno}") from None
     return _from_fields(conn_id, given, given.get("extra"))
 
 
@@ -218,15 +214,13 @@ def _ask_airflow(conn_id: str) -> ConnectionFields | None:
         )
     except subprocess.TimeoutExpired:
         raise RetriableError(
-            f"`airflow connections get {conn_id}` didn't answer in {_COMMAND_TIMEOUT_S} s; "
-            "run it by hand to see why"
+            f"`airflow connections get {conn_id}` didn't answer in {_COMMAND_TIMEOUT_S} s; run it by hand to see why"
         ) from None
     if done.returncode != 0:
         if "Connection not found" in done.stdout + done.stderr:
             return None
         raise SettingsError(
-            f"`airflow connections get {conn_id}` ended with exit status {done.returncode}; "
-            "run it by hand to see why"
+            f"`airflow connections get {conn_id}` ended with exit status {done.returncode}; run it by hand to see why"
         )
     return _from_airflow(conn_id, done.stdout)
 
@@ -239,9 +233,7 @@ def _from_airflow(conn_id: str, output: str) -> ConnectionFields:
     except json.JSONDecodeError:
         given = None
     if given is None:
-        raise SettingsError(
-            f"`airflow connections get {conn_id} -o json` printed no JSON; run it by hand to see why"
-        )
+        raise SettingsError(f"`airflow connections get {conn_id} -o json` printed no JSON; run it by hand to see why")
     # Its JSON turns every value of the Extra into text; the URI keeps those that aren't text.
     exact = dict(parse_qsl(urlsplit(given.get("get_uri") or "").query)).get(_EXTRA_KEY)
     return _from_fields(conn_id, given, exact or given.get("extra_dejson"))

@@ -57,9 +57,7 @@ def write_dag_files(dags_dir: Path, *, vendor: bool = False, force: bool = False
         wanted |= _engine(dags_dir)
     try:
         stale = _stale(dags_dir / "topicledger", wanted) if vendor else []
-        different = [
-            path for path, content in wanted.items() if path.exists() and path.read_bytes() != content
-        ]
+        different = [path for path, content in wanted.items() if path.exists() and path.read_bytes() != content]
         if (different or stale) and not force:
             raise _refused(dags_dir, different + stale)
         if vendor:
@@ -74,11 +72,7 @@ def write_dag_files(dags_dir: Path, *, vendor: bool = False, force: bool = False
 
 def install_line(*, vendor: bool) -> str:
     """The pip command for what the DAG imports, for the environment that Airflow runs in."""
-    engine = (
-        "confluent-kafka msgspec pyarrow tenacity duckdb"
-        if vendor
-        else f"'topicledger[duckdb]=={__version__}'"
-    )
+    engine = "confluent-kafka msgspec pyarrow tenacity duckdb" if vendor else f"'topicledger[duckdb]=={__version__}'"
     return f"pip install apache-airflow-providers-apache-kafka apache-airflow-providers-standard {engine}"
 
 

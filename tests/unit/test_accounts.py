@@ -116,9 +116,7 @@ def _replaced(books: Books, path: str, by: int, index: int = 0) -> Books:
     new = msgspec.structs.replace(old, **{name: getattr(old, name) + by})
     changed = (*whole[:index], new, *whole[index + 1 :]) if many else new
     if part == "partitions":
-        return msgspec.structs.replace(
-            books, manifest=msgspec.structs.replace(books.manifest, partitions=changed)
-        )
+        return msgspec.structs.replace(books, manifest=msgspec.structs.replace(books.manifest, partitions=changed))
     return msgspec.structs.replace(books, **{part: changed})
 
 
@@ -288,9 +286,7 @@ def test_a_cap_may_leave_the_receipt_for_later() -> None:
     """Positions before the receipt's end close the books only when the plan says that a cap left offsets."""
     found = [Fate(0, 0, 0, 0, 10, 0, 0, 0)]
     capped = _receipt_end(closed_books(found, left=5), 5)
-    capped = msgspec.structs.replace(
-        capped, manifest=msgspec.structs.replace(capped.manifest, acked_seen=None)
-    )
+    capped = msgspec.structs.replace(capped, manifest=msgspec.structs.replace(capped.manifest, acked_seen=None))
     assert broken(capped) == set()
     assert any("cap left 5 offsets" in identity.text for identity in identities(capped))
     assert broken(_receipt_end(closed_books(found), 5)) == {"I5"}

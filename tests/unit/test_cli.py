@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -17,9 +17,6 @@ from topicledger.model.planning import TopicState, Watermarks
 from topicledger.signups import SIGNUPS
 from topicledger.warehouse.connect import open_warehouse
 from topicledger.warehouse.contract import Warehouse, WarehouseSettings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TOPIC_ID = "mPqZ3xQkT5SxAbCdEfGhIj"
 SECRET = "hunter2"
@@ -110,9 +107,7 @@ def test_init_refuses_in_one_line(run: Run, tmp_path: Path) -> None:
     assert "is not a folder" in err
 
 
-def test_init_says_what_it_wrote_and_what_comes_next(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_init_says_what_it_wrote_and_what_comes_next(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file written is named, a vendored engine as one; then install, connections, check, unpause."""
     monkeypatch.setattr("topicledger.scaffold._dag_file", lambda name: name.encode())
     dags = tmp_path / "dags"
@@ -152,9 +147,7 @@ def test_check_with_an_empty_database(run: Run, tmp_path: Path, monkeypatch: pyt
         assert connection.execute("SHOW TABLES").fetchall() == []
 
 
-def test_check_with_tables_that_only_a_dba_creates(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_with_tables_that_only_a_dba_creates(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the pipeline creates no tables, missing ones are a problem; `--ddl` prints what creates them."""
     duckdb.connect(str(tmp_path / "w.duckdb")).close()
     (tmp_path / "mine.py").write_text(
@@ -199,9 +192,7 @@ def test_check_finds_a_ledger_behind_the_low_watermark(
     assert "gap:0:10:30" in err
 
 
-def test_check_finds_a_recreated_topic(
-    run: Run, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_finds_a_recreated_topic(run: Run, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another topic id than the ledger's is a problem before any run meets it."""
     warehouse.add_positions([position(0, 10)])
     topic_is(monkeypatch, Watermarks(0, 0, 50, 50), topic_id="zzzzzzzzzzzzzzzzzzzzzz")
@@ -232,9 +223,7 @@ def test_without_a_warehouse_connection_it_looks_where_a_run_would(
     assert (status, "connection other is not defined" in err) == (1, True)
 
 
-def test_plan_shows_position_end_and_lag(
-    run: Run, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plan_shows_position_end_and_lag(run: Run, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line a partition: what would be read, what an open transaction hides, which partition is new."""
     warehouse.add_positions([position(0, 1000)])
     topic_is(monkeypatch, Watermarks(0, 0, 3500, 3600), Watermarks(1, 0, 7, 7))
@@ -273,9 +262,7 @@ def test_plan_says_what_a_cap_leaves(
     assert ["0", "0", "40", "40", "100"] in [line.split() for line in out.splitlines()]
 
 
-def test_plan_stops_where_a_run_would(
-    run: Run, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plan_stops_where_a_run_would(run: Run, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loss is one line and exit status 1, here as in the DAG."""
     warehouse.add_positions([position(0, 100)])
     topic_is(monkeypatch, Watermarks(0, 0, 90, 90))
@@ -312,7 +299,5 @@ def test_accounts_ends_with_1_when_books_are_broken(run: Run, warehouse: Warehou
 
 def test_an_error_of_several_lines_becomes_one() -> None:
     """Statements for a database administrator don't flood stderr."""
-    assert cli._one_line(SettingsError("missing:\nCREATE TABLE x")).startswith(
-        "missing: (`topicledger check --ddl`"
-    )
+    assert cli._one_line(SettingsError("missing:\nCREATE TABLE x")).startswith("missing: (`topicledger check --ddl`")
     assert cli._one_line(SettingsError("plain")) == "plain"

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
 
 from topicledger.connections import ConnectionFields, find_connection, parse_connection, require_connection
 from topicledger.errors import SettingsError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SECRET = "p@ss:/w0rd%?#é"
 
@@ -53,9 +50,7 @@ def test_json_form() -> None:
 
 def test_uri_form() -> None:
     """Every part of the URI is percent-decoded; Extra comes from the query."""
-    uri = (
-        "postgres://m%40e:p%40ss%3A%2Fw0rd%25%3F%23%C3%A9@DB.example:5433/w%2Fh?sslmode=require&keepalives=1"
-    )
+    uri = "postgres://m%40e:p%40ss%3A%2Fw0rd%25%3F%23%C3%A9@DB.example:5433/w%2Fh?sslmode=require&keepalives=1"
     found = parse_connection("wh", uri)
     assert found == ConnectionFields(
         "wh", "postgres", "db.example", 5433, "m@e", SECRET, "w/h", {"sslmode": "require", "keepalives": 1}

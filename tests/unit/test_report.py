@@ -6,7 +6,7 @@ import datetime as dt
 import html.parser
 import json
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -20,9 +20,6 @@ from topicledger.report import accounts_table, write_report
 from topicledger.report.history import history_table
 from topicledger.report.markup import Markup, element
 from topicledger.report.verdict import verdict_on
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TOPIC_ID = "mPqZ3xQkT5SxAbCdEfGhIj"
 HOSTILE = "manual__<script>alert('1')</script>&\"\n\x1b[31m\u202edlrow\ud800"
@@ -115,9 +112,7 @@ def page_of(folder: Path, row: LedgerRow, identities: tuple[Identity, ...]) -> E
 def test_table_of_closed_books() -> None:
     """The verdict first, then every account with its number, then the identities spelled out."""
     table = accounts_table(ledger_row(), HOLDS)
-    assert table.startswith(
-        "Books closed: 10 records of user_signups: 5 loaded, 1 duplicates, 1 dead letters,"
-    )
+    assert table.startswith("Books closed: 10 records of user_signups: 5 loaded, 1 duplicates, 1 dead letters,")
     for name in Accounts.__struct_fields__:
         assert f"\n  {name} " in table
     assert "  ok      I1  partition 0: end 1010 - start 1000" in table
@@ -180,14 +175,10 @@ def test_the_page_needs_nothing_and_runs_nothing(tmp_path: Path) -> None:
     page = page_of(tmp_path, ledger_row(HOSTILE, topic="<b>topic</b>"), BROKEN)
     tags = {tag for tag, _ in page.elements}
     assert not tags & {"script", "link", "img", "iframe", "object", "form"}
-    assert not any(
-        key in attributes for _, attributes in page.elements for key in ("src", "onclick", "onload")
-    )
+    assert not any(key in attributes for _, attributes in page.elements for key in ("src", "onclick", "onload"))
     hrefs = [attributes["href"] for _, attributes in page.elements if "href" in attributes]
     assert hrefs == ["6a1f0c4be2d97a35.c0ffee0123456789.json"]
-    policies = [
-        a.get("content") for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"
-    ]
+    policies = [a.get("content") for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"]
     assert policies == ["default-src 'none'; style-src 'unsafe-inline'"]
     assert "<script>alert('1')</script>&\"\\n\\x1b[31m\\u202edlrow\\ud800" in page.text
     assert "<b>topic</b>" in page.text

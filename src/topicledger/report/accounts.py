@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from topicledger.model.accounts import Accounts
+from topicledger.model.accounts import Accounts
 
 _MEANINGS = {
     "records": "records read from the topic",

@@ -6,20 +6,17 @@ import json
 import os
 import re
 import secrets
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 
 from topicledger.errors import IntegrityError, SettingsError
+from topicledger.model.accounts import Identity, PartitionBooks
+from topicledger.model.ledger import LedgerRow
 from topicledger.report.page import page
 from topicledger.report.verdict import verdict_on
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from topicledger.model.accounts import Identity, PartitionBooks
-    from topicledger.model.ledger import LedgerRow
 
 REPORT_VERSION = 1
 """Version of the JSON document's shape."""
@@ -59,9 +56,7 @@ def write_report(
     """
     for name in (row.batch_id, row.plan_id):
         if not _SAFE_NAME.match(name):
-            raise IntegrityError(
-                f"the ledger has {name!r} as an id, which this program never writes: look who did"
-            )
+            raise IntegrityError(f"the ledger has {name!r} as an id, which this program never writes: look who did")
     stem = f"{row.batch_id}.{row.plan_id}"
     paths = ReportPaths(folder / f"{stem}.json", folder / f"{stem}.html")
     content = _document(row, identities, partitions, reasons or {})

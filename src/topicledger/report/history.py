@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import msgspec
 
+from topicledger.model.accounts import PartitionBooks
+from topicledger.model.ledger import LedgerRow
 from topicledger.report.display import NOTHING, aligned, number
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from topicledger.model.accounts import PartitionBooks
-    from topicledger.model.ledger import LedgerRow
 
 _HISTORY = ("loaded at", "run", "batch", "plan", ">records", ">loaded", ">duplicates", ">dead", ">tombstones")
 _BOOKS = ("topic id", ">partition", ">origin", ">position", ">sum of applied", "I4")
@@ -26,9 +22,7 @@ def books_close(partitions: Sequence[PartitionBooks]) -> bool:
 
 def history_table(rows: Sequence[LedgerRow]) -> str:
     """Show ledger rows, in the order given, one line each."""
-    return (
-        aligned(_HISTORY, [_line(row) for row in rows]) if rows else "The ledger has no batch of this target."
-    )
+    return aligned(_HISTORY, [_line(row) for row in rows]) if rows else "The ledger has no batch of this target."
 
 
 def books_table(partitions: Sequence[PartitionBooks]) -> str:

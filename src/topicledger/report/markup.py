@@ -37,7 +37,6 @@ def element(name: str, *children: Child, **attributes: str) -> Markup:
         attributes: Escaped; `class_` becomes `class`, `aria_hidden` becomes `aria-hidden`.
     """
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{html.escape(printable(value))}"'
-        for key, value in attributes.items()
+        f' {key.rstrip("_").replace("_", "-")}="{html.escape(printable(value))}"' for key, value in attributes.items()
     )
     return Markup(f"<{name}{written}>{joined(*children)}</{name}>")

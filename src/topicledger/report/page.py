@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
 
 from topicledger import __version__
+from topicledger.model.accounts import Accounts, Identity, PartitionBooks
+from topicledger.model.ledger import LedgerRow
 from topicledger.model.manifest import Acceptance
 from topicledger.report.accounts import FATES, account_lines
 from topicledger.report.display import NOTHING, number
@@ -13,12 +15,6 @@ from topicledger.report.markup import EMPTY, Markup, element, joined
 from topicledger.report.ranges import RangeLine, range_lines
 from topicledger.report.style import STYLE
 from topicledger.report.verdict import Verdict, verdict_on
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from topicledger.model.accounts import Accounts, Identity, PartitionBooks
-    from topicledger.model.ledger import LedgerRow
 
 # The page comes from a worker's disk and may be opened anywhere: nothing in it may load or run.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -185,9 +181,7 @@ def _receipt(row: LedgerRow) -> Markup:
         "High watermarks before and after producing."
     )
     lines = ((str(r.partition), number(r.start), number(r.end)) for r in receipt.ranges)
-    return _section(
-        "Receipt", element("p", hint, class_="hint"), _offsets(("Partition", "Start", "End"), lines)
-    )
+    return _section("Receipt", element("p", hint, class_="hint"), _offsets(("Partition", "Start", "End"), lines))
 
 
 def _accepted(row: LedgerRow) -> Markup:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from topicledger.model.acceptance import Accepted
+from topicledger.model.plan import Plan, Position
 from topicledger.model.planning import (
     TopicState,
     Watermarks,
@@ -16,13 +17,8 @@ from topicledger.model.planning import (
     missing_positions,
     require_accepted,
 )
+from topicledger.pipeline import Pipeline
 from topicledger.report.display import aligned, number
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from topicledger.model.plan import Plan, Position
-    from topicledger.pipeline import Pipeline
 
 
 def preview(state: TopicState, known: Sequence[Position], pipeline: Pipeline, target: str) -> Plan:
@@ -38,9 +34,7 @@ def preview(state: TopicState, known: Sequence[Position], pipeline: Pipeline, ta
         IntegrityError: The run would stop: offsets were lost, or the topic was recreated.
     """
     check_topic_id(state, known, None, Accepted())
-    positions = current_positions(
-        state, [*known, *missing_positions(state, known, None, pipeline.origin)], None
-    )
+    positions = current_positions(state, [*known, *missing_positions(state, known, None, pipeline.origin)], None)
     losses = [loss for loss, _ in find_truncations(state, positions, None)] + find_gaps(state, positions)
     require_accepted(state, losses, positions, Accepted())
     return make_plan(state, positions, target=target, accepted=(), max_records=pipeline.max_records)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
+from topicledger.model.accounts import PartitionBooks
+from topicledger.model.ledger import LedgerRow
+from topicledger.model.plan import OffsetRange
 from topicledger.report.display import NOTHING, number
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from topicledger.model.accounts import PartitionBooks
-    from topicledger.model.ledger import LedgerRow
-    from topicledger.model.plan import OffsetRange
 
 
 class RangeLine(NamedTuple):
@@ -43,9 +40,7 @@ def range_lines(row: LedgerRow, partitions: Sequence[PartitionBooks]) -> tuple[R
     )
 
 
-def _line(
-    partition: int, planned: OffsetRange | None, applied: OffsetRange | None, position: int | None
-) -> RangeLine:
+def _line(partition: int, planned: OffsetRange | None, applied: OffsetRange | None, position: int | None) -> RangeLine:
     start, end = (planned.start, planned.end) if planned else (None, None)
     return RangeLine(str(partition), number(start), number(end), _applied(applied), number(position))
 

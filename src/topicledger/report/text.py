@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
+from topicledger.model.accounts import Identity
+from topicledger.model.ledger import LedgerRow
 from topicledger.report.accounts import account_lines
 from topicledger.report.display import number, printable
 from topicledger.report.verdict import verdict_on
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from topicledger.model.accounts import Identity
-    from topicledger.model.ledger import LedgerRow
 
 
 def accounts_table(row: LedgerRow, identities: Sequence[Identity]) -> str:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from topicledger.model.accounts import Accounts, Identity
+from topicledger.model.ledger import LedgerRow
 from topicledger.report.display import number, printable
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from topicledger.model.accounts import Accounts, Identity
-    from topicledger.model.ledger import LedgerRow
 
 Outcome = Literal["closed", "broken", "accepted", "unchecked"]
 
