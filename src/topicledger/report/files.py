@@ -54,10 +54,7 @@ def write_report(
         SettingsError: The folder can't be made or written to.
         IntegrityError: The row's batch_id or plan_id can't be a file's name, so it isn't one of ours.
     """
-    for name in (row.batch_id, row.plan_id):
-        if not _SAFE_NAME.match(name):
-            raise IntegrityError(f"the ledger has {name!r} as an id, which this program never writes: look who did")
-    stem = f"{row.batch_id}.{row.plan_id}"
+    stem = _stem(row)
     paths = ReportPaths(folder / f"{stem}.json", folder / f"{stem}.html")
     content = _document(row, identities, partitions, reasons or {})
     try:
@@ -71,6 +68,13 @@ def write_report(
             batch_id=row.batch_id,
         ) from error
     return paths
+
+
+def _stem(row: LedgerRow) -> str:
+    for name in (row.batch_id, row.plan_id):
+        if not _SAFE_NAME.match(name):
+            raise IntegrityError(f"the ledger has {name!r} as an id, which this program never writes: look who did")
+    return f"{row.batch_id}.{row.plan_id}"
 
 
 def _document(

@@ -52,15 +52,19 @@ def page(
         _accepted(row),
         _footer(json_name),
     )
-    head = joined(
+    body = element("body", element("main", *sections))
+    document = element("html", _head(f"{verdict.headline}: {row.pipeline}, {row.run_id}"), body, lang="en")
+    return f"<!doctype html>\n{document}\n"
+
+
+def _head(title: str) -> Markup:
+    return element(
+        "head",
         Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
         Markup(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'),
-        element("title", f"{verdict.headline}: {row.pipeline}, {row.run_id}"),
+        element("title", title),
         element("style", Markup(STYLE)),
     )
-    body = element("body", element("main", *sections))
-    document = element("html", element("head", head), body, lang="en")
-    return f"<!doctype html>\n{document}\n"
 
 
 def _headline(verdict: Verdict, row: LedgerRow) -> Markup:
