@@ -27,6 +27,7 @@ class Dialect:
         clock: The time now, in microseconds since 1970 when read by `micros`.
         micros: Turns a timestamp into whole microseconds since 1970.
         ignore_repeat: Ends an INSERT that must not fail when the key exists.
+        statistics: Tells the planner about a temporary table that was just filled: its table and columns.
         unnest_ranges: Joins a ledger row `b` with its `applied`, as (partition, first, past).
         columns_query: Columns of all tables of a schema: table, column, type, not null, has a default.
         unique_query: Single columns with a usable unique constraint: table, column.
@@ -43,6 +44,7 @@ class Dialect:
     clock: str
     micros: str
     ignore_repeat: str
+    statistics: str
     unnest_ranges: str
     columns_query: str
     unique_query: str
@@ -71,6 +73,7 @@ POSTGRES = Dialect(
     clock="clock_timestamp()",
     micros="CAST(extract(epoch FROM {}) * 1000000 AS bigint)",
     ignore_repeat=" ON CONFLICT DO NOTHING",
+    statistics="ANALYZE {} ({})",
     unnest_ranges=(
         "CROSS JOIN LATERAL (SELECT CAST(e ->> 0 AS integer), CAST(e ->> 1 AS bigint), CAST(e ->> 2 AS bigint) "
         "FROM jsonb_array_elements(b.applied) AS e) AS a(partition, first, past)"
@@ -115,6 +118,7 @@ DUCKDB = Dialect(
     clock="get_current_timestamp()",
     micros="epoch_us({})",
     ignore_repeat="",
+    statistics="",
     unnest_ranges=(
         "CROSS JOIN LATERAL (SELECT r[1], r[2], r[3] "
         "FROM (SELECT unnest(CAST(b.applied AS BIGINT[][])) AS r)) AS a(partition, first, past)"

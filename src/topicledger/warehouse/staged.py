@@ -41,6 +41,8 @@ class StagedSql:
         self.dead_letters = self._table("dead_letters", (*dead_letter_columns("text"), *STAMPED))
         self.tombstones = self._table("tombstones", COORDINATES)
         self.jumps = self._table("jumps", JUMPS)
+        self._records = (self.rows, self.dead_letters, self.tombstones)
+        self._duplicates = self._table("duplicates", COORDINATES)
 
     def create(self) -> tuple[str, ...]:
         """Create the temporary tables."""
@@ -48,131 +50,138 @@ class StagedSql:
             f"CREATE TEMPORARY TABLE {table.sql.rpartition('.')[2]} "
             f"({', '.join(column_ddl(column, self._dialect) for column in table.columns)})"
             f"{self._dialect.temp_options}"
-            for table in (self.rows, self.dead_letters, self.tombstones, self.jumps)
+            for table in (*self._records, self.jumps, self._duplicates)
         )
+
+    def statistics_of_rows(self) -> str:
+        """Tell the planner how many rows were copied, and how different their keys and coordinates are."""
+        columns = f"{self._key}, _kafka_partition, _kafka_offset"
+        return self._dialect.statistics.format(self.rows.sql, columns)
+
+    def statistics_of_duplicates(self) -> str:
+        """Tell the planner how many duplicates were collected."""
+        return self._dialect.statistics.format(self._duplicates.sql, "_kafka_partition, _kafka_offset")
 
     def count_staged(self, planned: Sequence[OffsetRange]) -> str:
         """Yield rows, dead letters, tombstones, distinct coordinates, and how many are outside the plan."""
+        rows, dead_letters, tombstones = (f"(SELECT COUNT(*) FROM {table.sql})" for table in self._records)
+        coordinates = " UNION ALL ".join(
+            f"SELECT _kafka_partition, _kafka_offset FROM {table.sql}" for table in self._records
+        )
         return f"""
-            SELECT COALESCE(SUM(c.rows), 0), COALESCE(SUM(c.dead_letters), 0), COALESCE(SUM(c.tombstones), 0),
-                   COUNT(*),
-                   COALESCE(SUM(c.rows + c.dead_letters + c.tombstones) FILTER (WHERE p.partition IS NULL), 0)
+            SELECT {rows}, {dead_letters}, {tombstones}, COALESCE(SUM(c.different), 0), COALESCE(SUM(c.outside), 0)
             FROM (
-                SELECT _kafka_partition, _kafka_offset, COUNT(*) FILTER (WHERE kind = 1) AS rows,
-                       COUNT(*) FILTER (WHERE kind = 2) AS dead_letters,
-                       COUNT(*) FILTER (WHERE kind = 3) AS tombstones
-                FROM ({self._all_coordinates()}) s GROUP BY _kafka_partition, _kafka_offset
-            ) c LEFT JOIN {_ranges(planned)} p ON {_inside("c", "p")}"""
+                SELECT COUNT(DISTINCT s._kafka_offset) AS different,
+                       COUNT(*) FILTER (WHERE p.partition IS NULL) AS outside
+                FROM ({coordinates}) s LEFT JOIN {_ranges(planned)} p ON {_inside("s", "p")}
+                GROUP BY s._kafka_partition
+            ) c"""
 
-    def insert_rows(self, applied: Sequence[OffsetRange]) -> str:
-        """Insert of each key the lowest coordinates inside applied, unless the table has the key.
+    def clip(self, applied: Sequence[OffsetRange]) -> tuple[str, ...]:
+        """Drop the staged records outside applied, of every kind; what they drop is `already_loaded`.
+
+        Dropped rather than joined away in each later statement: usually there is nothing to drop, and a join with
+        ranges hides the tables' sizes from the planner.
+        """
+        return tuple(
+            f"DELETE FROM {table.sql} AS s WHERE NOT EXISTS "
+            f"(SELECT 1 FROM {_ranges(applied)} a WHERE {_inside('s', 'a')})"
+            for table in self._records
+        )
+
+    def insert_rows(self) -> str:
+        """Insert of each key the lowest coordinates, unless the table has the key.
 
         Bound values: batch_id, topic_id.
         """
-        columns, mark = ", ".join(self._columns), self._dialect.mark
-        picked = ", ".join(f"s.{column}" for column in self._columns)
-        source = f"{self.rows.sql} s JOIN {_ranges(applied)} a ON {_inside('s', 'a')}"
+        table, staged, key, mark = self._tables.rows.sql, self.rows.sql, self._key, self._dialect.mark
         into = (
-            f"INSERT INTO {self._tables.rows.sql} "
-            f"({columns}, _batch_id, _kafka_topic_id, _kafka_partition, _kafka_offset, _kafka_timestamp)"
+            f"INSERT INTO {table} "
+            f"({', '.join(self._columns)}, _batch_id, _kafka_topic_id, _kafka_partition, _kafka_offset, "
+            "_kafka_timestamp)"
         )
-        select = (
-            f"{picked}, {mark}, {mark}, s._kafka_partition, s._kafka_offset, s._kafka_timestamp FROM {source}"
-        )
+        own = ", ".join(f"s.{column}" for column in self._columns)
+        picked = f"{own}, {mark}, {mark}, s._kafka_partition, s._kafka_offset, s._kafka_timestamp FROM {staged} s"
         if self._dialect.keys:
             # Inserting in the key's order touches each index page once.
             return (
-                f"{into} SELECT DISTINCT ON (s.{self._key}) {select} "
-                f"ORDER BY s.{self._key}, s._kafka_partition, s._kafka_offset ON CONFLICT ({self._key}) DO NOTHING"
+                f"{into} SELECT DISTINCT ON (s.{key}) {picked} "
+                f"ORDER BY s.{key}, s._kafka_partition, s._kafka_offset ON CONFLICT ({key}) DO NOTHING"
             )
         return f"""
-            {into} SELECT {select}
-            WHERE NOT EXISTS (SELECT 1 FROM {self._tables.rows.sql} t WHERE t.{self._key} = s.{self._key})
+            {into} SELECT {picked}
+            WHERE NOT EXISTS (SELECT 1 FROM {table} t WHERE t.{key} = s.{key})
               AND NOT EXISTS (
-                SELECT 1 FROM ({self._repeated(source)}) r
+                SELECT 1 FROM ({self._repeated()}) r
                 WHERE r._kafka_partition = s._kafka_partition AND r._kafka_offset = s._kafka_offset)"""
 
-    def insert_dead_letters(self, applied: Sequence[OffsetRange]) -> str:
-        """Insert the dead letters inside applied. Bound values: batch_id, topic_id."""
+    def insert_dead_letters(self) -> str:
+        """Insert the dead letters. Bound values: batch_id, topic_id."""
         mark, decode, json = self._dialect.mark, self._dialect.decode_base64, self._dialect.types["json"]
         return f"""
             INSERT INTO {self._tables.dead_letters.sql}
                 (reason, error, "key", "value", headers,
                  _batch_id, _kafka_topic_id, _kafka_partition, _kafka_offset, _kafka_timestamp)
-            SELECT s.reason, s.error, {decode.format('s."key"')}, {decode.format('s."value"')},
-                   CAST(s.headers AS {json}), {mark}, {mark}, s._kafka_partition, s._kafka_offset, s._kafka_timestamp
-            FROM {self.dead_letters.sql} s JOIN {_ranges(applied)} a ON {_inside("s", "a")}
-            ORDER BY s._kafka_partition, s._kafka_offset"""
+            SELECT reason, error, {decode.format('"key"')}, {decode.format('"value"')}, CAST(headers AS {json}),
+                   {mark}, {mark}, _kafka_partition, _kafka_offset, _kafka_timestamp
+            FROM {self.dead_letters.sql} ORDER BY _kafka_partition, _kafka_offset"""
 
-    def count_already_loaded(self, applied: Sequence[OffsetRange]) -> str:
-        """Yield how many staged records, of every kind, lie outside applied."""
+    def collect_duplicates(self) -> str:
+        """Collect the rows that aren't in the table under their own coordinates.
+
+        Bound values: topic_id, batch_id.
+        """
+        mark, key = self._dialect.mark, self._key
         return f"""
-            SELECT COUNT(*) FROM ({self._all_coordinates()}) s
-            LEFT JOIN {_ranges(applied)} a ON {_inside("s", "a")} WHERE a.partition IS NULL"""
+            INSERT INTO {self._duplicates.sql}
+            SELECT s._kafka_partition, s._kafka_offset FROM {self.rows.sql} s
+            WHERE NOT EXISTS (
+                SELECT 1 FROM {self._tables.rows.sql} t
+                WHERE t.{key} = s.{key} AND t._kafka_partition = s._kafka_partition
+                  AND t._kafka_offset = s._kafka_offset
+                  AND t._kafka_topic_id = {mark} AND t._batch_id = {mark})"""
 
-    def count_tombstones(self, applied: Sequence[OffsetRange]) -> str:
-        """Yield how many tombstones lie inside applied."""
-        return (
-            f"SELECT COUNT(*) FROM {self.tombstones.sql} s JOIN {_ranges(applied)} a ON {_inside('s', 'a')}"
+    def count_duplicates(self) -> str:
+        """Yield how many duplicates were collected."""
+        return f"SELECT COUNT(*) FROM {self._duplicates.sql}"
+
+    def count_conflicts(self) -> str:
+        """Yield how many duplicates differ in a column of the pipeline from the row that won."""
+        differs = " OR ".join(
+            f"t.{column} IS DISTINCT FROM s.{column}" for column in self._columns if column != self._key
         )
+        return f"""
+            SELECT COUNT(*) FROM {self._duplicates.sql} d
+            JOIN {self.rows.sql} s
+              ON s._kafka_partition = d._kafka_partition AND s._kafka_offset = d._kafka_offset
+            JOIN {self._tables.rows.sql} t ON t.{self._key} = s.{self._key}
+            WHERE {differs or "FALSE"}"""
+
+    def count_tombstones(self) -> str:
+        """Yield how many tombstones are left inside applied."""
+        return f"SELECT COUNT(*) FROM {self.tombstones.sql}"
 
     def count_jumps(self, applied: Sequence[OffsetRange]) -> str:
         """Yield the offsets in gaps and the invisible ones, both clipped to applied."""
-        length = (
-            'GREATEST(0, LEAST(j."end", CAST(a.past AS bigint)) - GREATEST(j.start, CAST(a.first AS bigint)))'
-        )
+        first, past = "CAST(a.first AS bigint)", "CAST(a.past AS bigint)"
+        length = f'GREATEST(0, LEAST(j."end", {past}) - GREATEST(j."start", {first}))'
         return f"""
             SELECT COALESCE(SUM({length}) FILTER (WHERE j.kind = 'gap'), 0),
                    COALESCE(SUM({length}) FILTER (WHERE j.kind = 'invisible'), 0)
             FROM {self.jumps.sql} j JOIN {_ranges(applied)} a ON a.partition = j.partition"""
 
-    def count_duplicates(self, applied: Sequence[OffsetRange]) -> str:
-        """Yield how many rows inside applied aren't in the table under their own coordinates.
-
-        Bound values: topic_id, batch_id.
-        """
-        mark = self._dialect.mark
-        return f"""
-            SELECT COUNT(*) FROM {self.rows.sql} s JOIN {_ranges(applied)} a ON {_inside("s", "a")}
-            WHERE NOT EXISTS (
-                SELECT 1 FROM {self._tables.rows.sql} t
-                WHERE t.{self._key} = s.{self._key} AND t._kafka_partition = s._kafka_partition
-                  AND t._kafka_offset = s._kafka_offset AND t._kafka_topic_id = {mark} AND t._batch_id = {mark})"""
-
-    def count_conflicts(self, applied: Sequence[OffsetRange]) -> str:
-        """Yield how many of the duplicates differ in a column of the pipeline from the row that won.
-
-        Bound values: topic_id, batch_id.
-        """
-        mark = self._dialect.mark
-        differs = " OR ".join(
-            f"t.{column} IS DISTINCT FROM s.{column}" for column in self._columns if column != self._key
-        )
-        return f"""
-            SELECT COUNT(*) FROM {self.rows.sql} s JOIN {_ranges(applied)} a ON {_inside("s", "a")}
-            JOIN {self._tables.rows.sql} t ON t.{self._key} = s.{self._key}
-            WHERE NOT (t._kafka_partition = s._kafka_partition AND t._kafka_offset = s._kafka_offset
-                       AND t._kafka_topic_id = {mark} AND t._batch_id = {mark})
-              AND ({differs or "FALSE"})"""
-
     def _table(self, name: str, columns: tuple[StoredColumn, ...]) -> StagedTable:
         return StagedTable(f"{self._dialect.temp_schema}.topicledger_staged_{name}", columns)
 
-    def _all_coordinates(self) -> str:
-        tables = (self.rows, self.dead_letters, self.tombstones)
-        return " UNION ALL ".join(
-            f"SELECT _kafka_partition, _kafka_offset, {kind} AS kind FROM {table.sql}"
-            for kind, table in enumerate(tables, start=1)
-        )
-
-    def _repeated(self, source: str) -> str:
-        """The coordinates inside applied whose key has lower ones there too; narrow, because they are few."""
+    def _repeated(self) -> str:
+        """The coordinates whose key has lower ones in the batch; narrow, because they are few."""
+        staged, key = self.rows.sql, self._key
         return f"""
             SELECT _kafka_partition, _kafka_offset FROM (
-                SELECT s._kafka_partition, s._kafka_offset, ROW_NUMBER() OVER (
-                    PARTITION BY s.{self._key} ORDER BY s._kafka_partition, s._kafka_offset) AS place
-                FROM {source} WHERE s.{self._key} IN (
-                    SELECT s.{self._key} FROM {source} GROUP BY s.{self._key} HAVING COUNT(*) > 1)
+                SELECT _kafka_partition, _kafka_offset,
+                       ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY _kafka_partition, _kafka_offset) AS place
+                FROM {staged}
+                WHERE {key} IN (SELECT {key} FROM {staged} GROUP BY {key} HAVING COUNT(*) > 1)
             ) n WHERE place > 1"""
 
 

@@ -39,6 +39,7 @@ class SqlLoad:
             (staged.jumps, streams.jumps, manifest.jumps),
         ):
             self._session.copy(table.sql, table.columns, stream, file.block_bytes)
+        self._tell_planner(staged.statistics_of_rows())
 
     def lock_positions(self) -> Sequence[Position]:
         """Step 14: lock the target's position rows, then read them with a statement of its own."""
@@ -56,16 +57,15 @@ class SqlLoad:
     def apply(self, manifest: Manifest, applied: Sequence[OffsetRange]) -> AppliedCounts:
         """Steps 17 and 18: insert what lies inside `applied`; count everything, each term on its own."""
         session, staged = self._session, self._staged
+        already_loaded = sum(session.execute(statement) for statement in staged.clip(applied))
         own = (manifest.batch_id, manifest.topic_id)
-        loaded = session.execute(staged.insert_rows(applied), own)
-        dead_letters = session.execute(staged.insert_dead_letters(applied), own)
+        loaded = session.execute(staged.insert_rows(), own)
+        dead_letters = session.execute(staged.insert_dead_letters(), own)
         crash_point("load.inside_transaction")
-        coordinates = (manifest.topic_id, manifest.batch_id)
-        (already_loaded,) = self._numbers(staged.count_already_loaded(applied))
-        (duplicates,) = self._numbers(staged.count_duplicates(applied), coordinates)
-        # Comparing whole rows is dear, and there is nothing to compare in the usual batch.
-        (conflicts,) = self._numbers(staged.count_conflicts(applied), coordinates) if duplicates else (0,)
-        (tombstones,) = self._numbers(staged.count_tombstones(applied))
+        session.execute(staged.collect_duplicates(), (manifest.topic_id, manifest.batch_id))
+        (duplicates,) = self._numbers(staged.count_duplicates())
+        conflicts = self._conflicts() if duplicates else 0
+        (tombstones,) = self._numbers(staged.count_tombstones())
         gap, invisible = self._numbers(staged.count_jumps(applied))
         return AppliedCounts(
             already_loaded=already_loaded,
@@ -97,5 +97,13 @@ class SqlLoad:
         """Commit, durably; what raises here leaves it unknown whether the rows are there."""
         self._session.commit(then=lambda: crash_point("load.after_commit"))
 
-    def _numbers(self, sql: str, values: Sequence[str] = ()) -> tuple[int, ...]:
-        return tuple(int(number) for number in self._session.query(sql, values)[0])
+    def _conflicts(self) -> int:
+        self._tell_planner(self._staged.statistics_of_duplicates())
+        return self._numbers(self._staged.count_conflicts())[0]
+
+    def _tell_planner(self, statement: str) -> None:
+        if statement:
+            self._session.execute(statement)
+
+    def _numbers(self, sql: str) -> tuple[int, ...]:
+        return tuple(int(number) for number in self._session.query(sql)[0])
