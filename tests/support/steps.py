@@ -1,0 +1,164 @@
+"""The real steps, in process, called as the DAG's tasks call them; each run has an id of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import kafka_utils
+from kafka_utils import Run, StagedResult
+from tests.support.oracle import Oracle
+from tests.support.records import Record, produce
+from tests.support.topics import Topics
+from topicledger.kafka.settings import KafkaSettings
+from topicledger.load import load_batch
+from topicledger.model.accounts import Accounts, require_closed
+from topicledger.model.identity import batch_id
+from topicledger.model.ledger import LedgerRow
+from topicledger.model.manifest import Manifest
+from topicledger.model.plan import Receipt
+from topicledger.pipeline import Pipeline
+from topicledger.reconcile import reconcile
+from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.contract import Warehouse, WarehouseSettings
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test's ground: a topic, a target and a staging folder of its own."""
+
+    topics: Topics
+    place: WarehouseSettings
+    pipeline: Pipeline
+
+    @property
+    def topic(self) -> str:
+        """The case's topic."""
+        return self.pipeline.topic
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """The Kafka connection."""
+        return KafkaSettings("kafka_default", {"bootstrap.servers": self.topics.bootstrap})
+
+    def changed(self, **changes: Any) -> Case:
+        """The same ground under another declaration of the pipeline."""
+        return dataclasses.replace(self, pipeline=dataclasses.replace(self.pipeline, **changes))
+
+    def warehouse(self) -> Warehouse:
+        """The case's tables."""
+        return open_warehouse(self.place, self.pipeline)
+
+    def send(self, records: Iterable[Record], **config: Any) -> None:
+        """Put records onto the topic with a client that isn't the product's."""
+        produce(self.topics.bootstrap, self.topic, records, **config)
+
+    def oracle(self) -> Oracle:
+        """An oracle over this topic and target."""
+        return Oracle(self.topics, self.topic, self.place, self.pipeline.table)
+
+    def staged_files(self) -> list[Path]:
+        """What lies in the staging folder."""
+        return sorted(Path(self.pipeline.staging_dir).iterdir())
+
+
+@dataclass
+class OneRun:
+    """One DAG run: what its tasks have handed on so far."""
+
+    case: Case
+    name: str = "manual__1"
+    receipt: Receipt | None = None
+    staged: StagedResult | None = None
+    row: LedgerRow | None = None
+    accept: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def run(self) -> Run:
+        """The run as the product names it."""
+        return Run(batch_id(self.case.pipeline.name, self.name), self.name)
+
+    def produce(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> Receipt:
+        """Steps 1 and 2; the receipt goes through JSON, as an XCom does."""
+        receipt = kafka_utils.produce_batch(self.case.kafka, self.case.topic, self.run, records)
+        self.receipt = msgspec.convert(msgspec.to_builtins(receipt), Receipt)
+        return self.receipt
+
+    def consume(self, accept: Sequence[str] = ()) -> StagedResult:
+        """Steps 3 to 12."""
+        with closing(self.case.warehouse()) as warehouse:
+            self.staged = kafka_utils.consume_batch(
+                self.case.kafka, warehouse, self.case.pipeline, self.run, self.receipt, accept
+            )
+        return self.staged
+
+    def load(self) -> Accounts:
+        """Steps 13 to 19."""
+        assert self.staged is not None
+        with closing(self.case.warehouse()) as warehouse:
+            self.row = load_batch(
+                warehouse,
+                self.case.pipeline.staging_dir,
+                self.run.batch_id,
+                self.staged.rows_path,
+                msgspec.to_builtins(self.staged.handle),
+            )
+        return self.accounts
+
+    def reconcile(self) -> Accounts:
+        """Step 20."""
+        assert self.row is not None
+        with closing(self.case.warehouse()) as warehouse:
+            row, snapshot, found = reconcile(warehouse, self.run.batch_id, self.row.plan_id)
+        require_closed(found, self.run.batch_id)
+        kafka_utils.publish_positions(self.case.kafka, self.case.pipeline.name, row, snapshot.partitions)
+        assert row.accounts is not None
+        return row.accounts
+
+    def clean_up(self) -> None:
+        """Step 21, by the glob of the DAG's shell command."""
+        for path in Path(self.case.pipeline.staging_dir).glob(f"kafka_staging_{self.run.batch_id}.*"):
+            path.unlink()
+
+    def finish(self, accept: Sequence[str] = ()) -> Accounts:
+        """Consume, load, reconcile; clean up whatever happened."""
+        try:
+            self.consume(accept)
+            self.load()
+            return self.reconcile()
+        finally:
+            self.clean_up()
+
+    @property
+    def accounts(self) -> Accounts:
+        """The accounts of what was loaded."""
+        assert self.row is not None
+        assert self.row.accounts is not None
+        return self.row.accounts
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest as it is on disk."""
+        assert self.staged is not None
+        return msgspec.json.decode(Path(self.staged.handle.path).read_bytes(), type=Manifest)
+
+
+def run_steps(
+    case: Case,
+    name: str = "manual__1",
+    *,
+    records: Iterable[tuple[bytes | None, bytes | None]] | None = None,
+    accept: Sequence[str] = (),
+) -> OneRun:
+    """A whole run: produce (when there is something), consume, load, reconcile, clean up."""
+    run = OneRun(case, name)
+    if records is not None:
+        run.produce(records)
+    run.finish(accept)
+    return run
