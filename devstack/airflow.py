@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 _START_LIMIT_S = 120
 
+# Airflow makes millions of objects at its start and keeps them all: a garbage collector that looks at them less
+# often takes a third off the time until the API server answers.
+_COMMAND_LINE = "import gc; gc.set_threshold(100_000, 50, 100); from airflow.__main__ import main; main()"
+
 # The scheduler waits for the end of running tasks when it is asked to end; nobody else does.
 _GRACE_S = 3
 _COMPONENTS = {
@@ -116,9 +120,7 @@ class Airflow:
                 return
             if errors := self.api.import_errors():
                 trace = "\n".join(f"{name}:\n{error}" for name, error in errors.items())
-                raise StackError(
-                    f"Airflow can't import the DAG files:\n{trace}", "Correct what the last line says."
-                )
+                raise StackError(f"Airflow can't import the DAG files:\n{trace}", "Correct what the last line says.")
             for service in self.services:
                 service.expect_alive()
             time.sleep(0.3)
@@ -162,7 +164,7 @@ class Airflow:
 
 
 def _airflow() -> list[str]:
-    return [sys.executable, "-m", "airflow"]
+    return [sys.executable, "-P", "-c", _COMMAND_LINE]
 
 
 def _environment(home: Path, env: Mapping[str, str]) -> dict[str, str]:

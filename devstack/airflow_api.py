@@ -64,12 +64,15 @@ class AirflowApi:
         self._http.close()
 
     def answers(self) -> bool:
-        """Tells whether the API server and its database answer."""
+        """Tells whether the API server answers: people, its database, and the tasks' side of it."""
         try:
             health = self._http.get("/api/v2/monitor/health", timeout=2)
+            if health.is_error or health.json()["metadatabase"]["status"] != "healthy":
+                return False
+            # The tasks' side is made at its first call, which takes seconds: not in the first task's time.
+            return self._http.get("/execution/health", timeout=30).is_success
         except httpx.HTTPError:
             return False
-        return health.status_code == httpx.codes.OK and health.json()["metadatabase"]["status"] == "healthy"
 
     def call(self, method: str, path: str, **options: Any) -> Any:
         """Calls `/api/v2` + path and returns the decoded answer, None for 404.
@@ -172,9 +175,7 @@ class AirflowApi:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         self.call("PATCH", path, json={"new_state": state})
 
-    def clear_tasks(
-        self, dag_id: str, run_id: str, task_ids: Sequence[str], *, downstream: bool = False
-    ) -> None:
+    def clear_tasks(self, dag_id: str, run_id: str, task_ids: Sequence[str], *, downstream: bool = False) -> None:
         """Clears tasks of a run, so that they (and, if asked, what follows them) run again."""
         body = {
             "dry_run": False,
@@ -195,9 +196,7 @@ class AirflowApi:
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
         """Returns what one try of a task logged, as text."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
-        answer = self.call(
-            "GET", path, params={"full_content": "true"}, headers={"Accept": "application/json"}
-        )
+        answer = self.call("GET", path, params={"full_content": "true"}, headers={"Accept": "application/json"})
         return "\n".join(_log_line(entry) for entry in (answer or {}).get("content", []))
 
     def put_connection(self, connection: Mapping[str, Any]) -> str:
@@ -220,9 +219,7 @@ class AirflowApi:
         account, secret = self._login()
         answer = self._http.post("/auth/token", json={"username": account, "password": secret})
         if answer.is_error:
-            raise StackError(
-                f"Airflow refuses the login of {account}: {answer.text[:200]}", "See `make status`."
-            )
+            raise StackError(f"Airflow refuses the login of {account}: {answer.text[:200]}", "See `make status`.")
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
 
@@ -244,7 +241,5 @@ def _task(answer: Mapping[str, Any]) -> TaskInstance:
 def _log_line(entry: Any) -> str:
     if not isinstance(entry, Mapping):
         return str(entry)
-    details = " ".join(
-        f"{k}={v}" for k, v in entry.items() if k not in {"event", "timestamp", "level", "logger"}
-    )
+    details = " ".join(f"{k}={v}" for k, v in entry.items() if k not in {"event", "timestamp", "level", "logger"})
     return " ".join(part for part in (str(entry.get("event", "")), details) if part)

@@ -77,16 +77,12 @@ def _next_step(output: str) -> str:
     said = output.lower()
     if "ensurepip" in said:
         return "install the venv module of this Python (Debian: apt-get install python3-venv), or install uv."
-    if any(
-        sign in said for sign in ("permission denied", "read-only file system", "os error 13", "errno 13")
-    ):
+    if any(sign in said for sign in ("permission denied", "read-only file system", "os error 13", "errno 13")):
         return f"make {ROOT} writable for this user, or clone the project where it is."
     if "no space left" in said:
         return "free about 2 GB there (`df -h .` shows what is left)."
     if any(sign in said for sign in ("dns", "connect", "fetch", "resolve", "timed out", "no matching dist")):
-        return (
-            "the first use needs the network (a package index; proxies and mirrors set for pip or uv apply)."
-        )
+        return "the first use needs the network (a package index; proxies and mirrors set for pip or uv apply)."
     return "the message above says why; then try again."
 
 

@@ -45,7 +45,7 @@ def show_books(console: Console, books: Books) -> None:
     console.print("\nIdentities", style="bold")
     for name, text, holds in books.identities:
         mark = Text("  holds  ", "green") if holds else Text("  BROKEN ", "bold red")
-        console.print(mark + Text(f"{name}  {text}"), highlight=False)
+        console.print(mark + Text(f"{name}  {text}"), soft_wrap=True)
 
 
 def show_samples(console: Console, rows: Sample, dead_letters: Sample) -> None:

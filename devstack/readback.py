@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from devstack.state import Standing
 
 _ROWS = (
-    "SELECT _kafka_partition, _kafka_offset, username, email_domain, country, plan, signed_up_at "
+    "SELECT _kafka_partition, _kafka_offset, username, email_domain, country, plan, "
+    "CAST(signed_up_at AS VARCHAR) AS signed_up_at "
     "FROM user_signups WHERE _batch_id = {mark} ORDER BY _kafka_offset DESC, _kafka_partition LIMIT 3"
 )
 _DEAD_LETTERS = (

@@ -44,9 +44,7 @@ def run(wishes: Wishes, console: Console) -> int:
     began = time.monotonic()
     with _stack(wishes, console) as (standing, ours):
         code = _one_run(standing, console, ours=ours)
-    console.print(
-        f"\nDone in {time.monotonic() - began:.0f} s." + (" Nothing is left running." if ours else "")
-    )
+    console.print(f"\nDone in {time.monotonic() - began:.0f} s." + (" Nothing is left running." if ours else ""))
     return code
 
 

@@ -76,9 +76,7 @@ class Service:
                 start_new_session=True,
             )
             _children[process.pid] = process
-        return cls(
-            name, process.pid, psutil.Process(process.pid).create_time(), str(log), stop_signal, grace_s
-        )
+        return cls(name, process.pid, psutil.Process(process.pid).create_time(), str(log), stop_signal, grace_s)
 
     def process(self) -> psutil.Process | None:
         """Returns the program's process, or None when it has ended (a pid that was used again is not it)."""

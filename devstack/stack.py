@@ -77,9 +77,7 @@ class Stack:
         created = ensure_topic(self.bootstrap, TOPIC, PARTITIONS)
         how = "started" if self._broker else "yours, left as it is"
         self._tell("Kafka", f"{self.bootstrap} ({how})")
-        self._tell(
-            "topic", f"{TOPIC}, " + (f"created with {PARTITIONS} partitions" if created else "there already")
-        )
+        self._tell("topic", f"{TOPIC}, " + (f"created with {PARTITIONS} partitions" if created else "there already"))
 
     def _start_postgres(self) -> None:
         if self._postgres:

@@ -46,9 +46,7 @@ def ensure_topic(bootstrap: str, topic: str, partitions: int) -> bool:
     if topic in client.list_topics(timeout=15).topics:
         return False
     try:
-        client.create_topics([NewTopic(topic, num_partitions=partitions)], operation_timeout=15)[
-            topic
-        ].result(30)
+        client.create_topics([NewTopic(topic, num_partitions=partitions)], operation_timeout=15)[topic].result(30)
     except KafkaException as error:
         raise StackError(
             f"The topic {topic} can't be created at {bootstrap}: {error.args[0].str()}.",
