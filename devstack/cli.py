@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _INTERRUPTED = 130
+_PLAIN_WIDTH = 160
 _COMMANDS: dict[str, Callable[[Wishes, Console], int]] = {"run": run, "up": up, "down": down}
 
 
@@ -35,11 +36,17 @@ def main() -> None:
     os._exit(code)
 
 
+def _console() -> Console:
+    """A log file or a pipe gets lines that aren't broken for a terminal's width."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
+
+
 def _main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m devstack", description=__doc__)
     parser.add_argument("command", choices=[*_COMMANDS, "status", "lock-jars"])
     command = parser.parse_args(arguments).command
-    console = Console(highlight=False)
+    console = _console()
     interrupt_on_signals()
     try:
         if command == "lock-jars":
