@@ -17,9 +17,11 @@ import tenacity
 
 from topicledger.crash_points import crash_point
 from topicledger.errors import IntegrityError, RetriableError, TopicLedgerError
+from topicledger.judge import Judge
+from topicledger.kafka.message import ATTEMPT_HEADER, BATCH_HEADER
 from topicledger.kafka.offsets import commit_group
 from topicledger.kafka.producer import BatchProducer
-from topicledger.kafka.reader import ATTEMPT_HEADER, BATCH_HEADER, RangeReader
+from topicledger.kafka.reader import RangeReader
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.kafka.topic import TopicObserver
 from topicledger.model import planning
@@ -30,7 +32,7 @@ from topicledger.model.ledger import LedgerRow
 from topicledger.model.manifest import Acceptance, Manifest
 from topicledger.model.plan import OffsetRange, Plan, Receipt
 from topicledger.pipeline import Pipeline
-from topicledger.stage import DEAD_LETTERS, Stager, rows_schema
+from topicledger.stage import Stager
 from topicledger.staging.folder import stem
 from topicledger.staging.reader import ManifestHandle
 from topicledger.staging.writer import StagedBatch
@@ -118,7 +120,8 @@ def produce_batch(
         after = with_retries("reading the receipt's end", observer.state)
     if after.topic_id != before.topic_id:
         raise IntegrityError(
-            f"topic {topic} was recreated while this run produced to it ({before.topic_id}, now {after.topic_id}): clear "
+            f"topic {topic} was recreated while this run produced to it ({before.topic_id}, now "
+            f"{after.topic_id}): clear "
             "generate_and_produce_data (with downstream)",
             topic=topic,
         )
@@ -157,22 +160,20 @@ def consume_batch(
         RetriableError: Broker or warehouse don't answer, or an open transaction hides records of this run.
         SettingsError: A person must fix a connection, a grant, the topic or the parameter.
     """
-    accepted = parse_accepted(accept)
+    accepted, judge = parse_accepted(accept), Judge(pipeline)
     warehouse.ensure_tables()
     with TopicObserver(kafka, pipeline.topic) as observer:
         plan = _plan(observer, warehouse, pipeline, run, receipt, accepted)
         _log_plan(plan)
         crash_point("consume.after_plan")
-        whole = receipt if receipt is not None and plan.contains(receipt) else None
+        whole = receipt if receipt is not None and receipt.inside(r.range for r in plan.ranges) else None
         group_id = f"{pipeline.name}.{run.batch_id}"
         with (
-            StagedBatch(pipeline.staging_dir, stem(run.batch_id), rows_schema(pipeline), DEAD_LETTERS) as batch,
+            StagedBatch(pipeline.staging_dir, stem(run.batch_id), judge.columns) as batch,
             RangeReader(kafka, plan, group_id, whole) as reader,
         ):
-            stager = Stager(pipeline, batch)
-            stager.add_jumps(
-                [OffsetRange(r.partition, r.start, r.start + r.gap) for r in plan.ranges if r.gap], "gap"
-            )
+            stager = Stager(judge, batch)
+            stager.add_jumps([OffsetRange(r.partition, r.start, r.start + r.gap) for r in plan.ranges if r.gap], "gap")
             # 8, 9 and 11
             for chunk in reader.chunks():
                 stager.add(chunk)
@@ -278,7 +279,8 @@ def _stable_state(
         if time.monotonic() >= deadline:
             named = ", ".join(f"{m.partition}: {m.last_stable} < {m.high}" for m in hidden)
             raise RetriableError(
-                f"topic {pipeline.topic}: an open transaction hides records; for {pipeline.transaction_wait_s:.0f} s the "
+                f"topic {pipeline.topic}: an open transaction hides records; for "
+                f"{pipeline.transaction_wait_s:.0f} s the "
                 f"last stable offset stayed below the high watermark in partition {named}. Find the producer whose "
                 "transaction is open (kafka-transactions.sh find-hanging), end it, and let the task try again",
                 topic=pipeline.topic,
@@ -294,7 +296,8 @@ def _require_same_topic(observer: TopicObserver, plan: Plan) -> None:
     topic_id = with_retries(f"describing {plan.topic}", observer.topic_id)
     if topic_id != plan.topic_id:
         raise IntegrityError(
-            f"topic {plan.topic} was recreated while it was read ({plan.topic_id}, now {topic_id}): nothing was staged. "
+            f"topic {plan.topic} was recreated while it was read ({plan.topic_id}, now {topic_id}): "
+            f"nothing was staged. "
             "Clear the whole run",
             topic=plan.topic,
         )

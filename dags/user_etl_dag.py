@@ -56,7 +56,8 @@ _Result = TypeVar("_Result")
 if importlib.util.find_spec("topicledger") is None:
     raise ImportError(
         "user_etl_dag.py needs its engine: run `pip install 'topicledger[duckdb,postgres]'` in the environment of "
-        "Airflow's scheduler, DAG processor and workers, or `topicledger init --vendor DAGS_DIR` to put it beside this file"
+        "Airflow's scheduler, DAG processor and workers, or `topicledger init --vendor DAGS_DIR` to "
+        "put it beside this file"
     )
 _sibling, _found = Path(__file__).with_name("kafka_utils.py"), importlib.util.find_spec("kafka_utils")
 if _found is None or _found.origin is None or not _sibling.exists() or not _sibling.samefile(_found.origin):
@@ -89,6 +90,7 @@ def stops_for_a_person(task: Callable[..., _Result]) -> Callable[..., _Result]:
 def generate_and_produce_data(**context: Any) -> None:
     """Simulate the run's sign-ups and produce them; push the receipt. With `events` = 0 produce nothing."""
     import msgspec
+
     from kafka_utils import produce_batch
     from topicledger.signups import simulate
 
@@ -111,6 +113,7 @@ def generate_and_produce_data(**context: Any) -> None:
 def consume_and_stage_data(**context: Any) -> None:
     """Read everything new up to a fixed end and stage it; push the CSV's path and the manifest's handle."""
     import msgspec
+
     from kafka_utils import consume_batch
     from topicledger.model.plan import Receipt
 
@@ -128,6 +131,7 @@ def consume_and_stage_data(**context: Any) -> None:
 def load_staged_data(**context: Any) -> None:
     """Load the staged batch, exactly once, with its ledger row; push the accounts."""
     import msgspec
+
     from topicledger.load import load_batch
 
     pipeline, ti = _pipeline(), context["ti"]
@@ -143,6 +147,7 @@ def load_staged_data(**context: Any) -> None:
 def reconcile_batch(**context: Any) -> None:
     """Close the books from the warehouse alone, write the report, show the lag; fail when they don't close."""
     import msgspec
+
     from kafka_utils import publish_positions
     from topicledger.model.accounts import require_closed
     from topicledger.reconcile import reconcile
@@ -171,7 +176,8 @@ def _run(context: Mapping[str, Any]) -> Run:
 def _run_time(context: Mapping[str, Any]) -> dt.datetime:
     """The run's own time: the same for every attempt and every clear, unlike the clock."""
     run = context["dag_run"]
-    return getattr(run, "logical_date", None) or run.run_after
+    at: dt.datetime = getattr(run, "logical_date", None) or run.run_after
+    return at
 
 
 def _pipeline() -> Pipeline:
@@ -179,7 +185,7 @@ def _pipeline() -> Pipeline:
     import dataclasses
 
     module, _, name = PIPELINE.partition(":")
-    declared = getattr(importlib.import_module(module), name)
+    declared: Pipeline = getattr(importlib.import_module(module), name)
     return dataclasses.replace(
         declared, name=DAG_ID, topic=TOPIC, table=TABLE, staging_dir=STAGING_DIR, max_records=MAX_RECORDS
     )
@@ -188,6 +194,7 @@ def _pipeline() -> Pipeline:
 def _kafka() -> KafkaSettings:
     """Resolve the Kafka connection through the provider's hook: its callback allow-list, MSK IAM and Google apply."""
     from airflow.providers.apache.kafka.hooks.base import KafkaBaseHook
+
     from topicledger.errors import SettingsError
     from topicledger.kafka.settings import SECRET_KEYS, KafkaSettings
 
@@ -199,7 +206,8 @@ def _kafka() -> KafkaSettings:
     if connection is None:
         raise SettingsError(
             f"connection {KAFKA_CONN_ID} is not defined: add it under Admin > Connections (type Apache Kafka, Extra "
-            f'{{"bootstrap.servers": "host:9092"}}), or with `airflow connections add {KAFKA_CONN_ID} --conn-type kafka '
+            f'{{"bootstrap.servers": "host:9092"}}), or with `airflow connections add {KAFKA_CONN_ID} '
+            f"--conn-type kafka "
             """--conn-extra '{"bootstrap.servers": "host:9092"}'`"""
         )
     extra = _extra(connection)
@@ -207,7 +215,7 @@ def _kafka() -> KafkaSettings:
         mask_secret(str(extra[key]))
     if extra.get("bootstrap.servers"):
         try:
-            extra = ResolvedExtra(KAFKA_CONN_ID).get_conn
+            extra = ResolvedExtra(KAFKA_CONN_ID).get_conn  # type: ignore[no-untyped-call] # the provider's
         except ValueError as error:
             raise SettingsError(f"connection {KAFKA_CONN_ID}: {error}") from error
     return KafkaSettings(KAFKA_CONN_ID, extra)
@@ -236,7 +244,8 @@ def _warehouse(pipeline: Pipeline) -> Iterator[Warehouse]:
         executor = conf.get("core", "executor").rpartition(".")[2]
         if executor not in LOCAL_EXECUTORS:
             raise SettingsError(
-                f"connection {WAREHOUSE_CONN_ID} is not defined and the executor is {executor}: tasks may run on different "
+                f"connection {WAREHOUSE_CONN_ID} is not defined and the executor is {executor}: tasks "
+                f"may run on different "
                 "disks, where a DuckDB file would lose the ledger. Define it, of type postgres for example"
             )
         path = _airflow_home() / "warehouse" / "topicledger.duckdb"
@@ -266,7 +275,9 @@ def _extra(connection: Any) -> dict[str, Any]:
             f'{error.colno}. It must be an object such as {{"bootstrap.servers": "host:9092"}}'
         ) from None
     if not isinstance(extra, dict):
-        raise SettingsError(f"connection {connection.conn_id}: its Extra is a JSON {type(extra).__name__}, not an object")
+        raise SettingsError(
+            f"connection {connection.conn_id}: its Extra is a JSON {type(extra).__name__}, not an object"
+        )
     return extra
 
 
@@ -289,7 +300,7 @@ with DAG(
     description="Daily batch of sign-up events from Kafka into the warehouse, with a ledger that closes",
     doc_md=_DOC,
     schedule="@daily",
-    start_date=dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc),
+    start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
     catchup=False,
     max_active_runs=1,
     default_args={
@@ -301,12 +312,23 @@ with DAG(
     tags=["kafka", "etl", "topicledger"],
     user_defined_macros={"batch_id_of": functools.partial(batch_id, DAG_ID)},
     params={
-        "events": Param(1000, type="integer", minimum=0, maximum=100_000_000, title="Sign-ups to simulate",
-                        description="0: only consume what others produced"),
+        "events": Param(
+            1000,
+            type="integer",
+            minimum=0,
+            maximum=100_000_000,
+            title="Sign-ups to simulate",
+            description="0: only consume what others produced",
+        ),
         "malformed": Param(0.005, type="number", minimum=0, maximum=1, title="Share of malformed records"),
         "seed": Param(0, type="integer", title="Seed of the simulation"),
-        "accept": Param(None, type=["null", "array"], items={"type": "string"}, title="Accepted losses",
-                        description="Exactly as an error printed them, such as gap:3:120:140; recorded in the ledger"),
+        "accept": Param(
+            None,
+            type=["null", "array"],
+            items={"type": "string"},
+            title="Accepted losses",
+            description="Exactly as an error printed them, such as gap:3:120:140; recorded in the ledger",
+        ),
     },
 ) as dag:
     produce = PythonOperator(

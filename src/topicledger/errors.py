@@ -60,7 +60,7 @@ class IntegrityError(TopicLedgerError):
     """What is there contradicts the books; going on could lose or double a record."""
 
 
-class RejectedRecord(TopicLedgerError):
+class RejectedRecord(TopicLedgerError):  # noqa: N818 - a verdict on a record, not a failure
     """One record can't become a row. `reason` is its short code in the dead-letter table.
 
     Args:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -54,6 +55,8 @@ class Judged:
 class Judge:
     """Judges the records of one pipeline. Keeps no state between chunks.
 
+    `columns` is the Arrow schema of the clean columns.
+
     Raises:
         SettingsError: The pipeline's columns, checks and event type don't fit together.
     """
@@ -65,9 +68,7 @@ class Judge:
         strict = msgspec.defstruct("Strict", [], bases=(pipeline.event,), forbid_unknown_fields=True)
         self._decode_strict = msgspec.json.Decoder(strict).decode
         self._decode: Callable[[bytes], msgspec.Struct] = msgspec.json.Decoder(pipeline.event).decode
-        self._schema = pa.schema(
-            [pa.field(c.name, ARROW_TYPES[c.type], nullable=c.nullable) for c in pipeline.columns]
-        )
+        self.columns = pa.schema([pa.field(c.name, ARROW_TYPES[c.type], nullable=c.nullable) for c in pipeline.columns])
         self._arrow = {c.name: ARROW_TYPES[c.type] for c in pipeline.columns}
         for check in pipeline.checks:
             if check.field not in self._fields:
@@ -95,9 +96,7 @@ class Judge:
             unknown_fields=unknown_fields,
         )
 
-    def _events(
-        self, values: Sequence[bytes], rejected: dict[int, RejectedRecord]
-    ) -> tuple[list[msgspec.Struct], int]:
+    def _events(self, values: Sequence[bytes], rejected: dict[int, RejectedRecord]) -> tuple[list[msgspec.Struct], int]:
         """Decode each value with the strict type; only what it refuses takes the longer way."""
         events: list[msgspec.Struct] = []
         append, decode, unknown_fields = events.append, self._decode_strict, 0
@@ -117,13 +116,13 @@ class Judge:
         document = msgspec.json.decode(value)
         return len(document.keys() - self._encoded) if isinstance(document, dict) else 0
 
-    def _arrays(self, events: Sequence[msgspec.Struct]) -> dict[str, pa.Array]:
+    def _arrays(self, events: Sequence[msgspec.Struct]) -> dict[str, pa.Array[Any]]:
         """One Arrow array per field of the event; a field that is no column keeps Arrow's own idea of its type."""
         return {
             name: pa.array(list(map(attrgetter(name), events)), type=self._arrow.get(name)) for name in self._fields
         }
 
-    def _broken(self, arrays: Mapping[str, pa.Array]) -> dict[int, RejectedRecord]:
+    def _broken(self, arrays: Mapping[str, pa.Array[Any]]) -> dict[int, RejectedRecord]:
         """Find the rows that break a rule which the decoder doesn't know; the first rule broken names it."""
         broken: dict[int, RejectedRecord] = {}
         for name, array in arrays.items():
@@ -139,7 +138,7 @@ class Judge:
         return broken
 
     @staticmethod
-    def _find_nul(name: str, array: pa.Array, broken: dict[int, RejectedRecord]) -> None:
+    def _find_nul(name: str, array: pa.Array[Any], broken: dict[int, RejectedRecord]) -> None:
         data = array.buffers()[2]
         # One memchr over all texts of the chunk; rows are only looked at when it finds something.
         if data is None or b"\0" not in data.to_pybytes():
@@ -147,15 +146,15 @@ class Judge:
         for row in _rows(pc.match_substring(array, "\0")):
             broken.setdefault(row, RejectedRecord("nul_character", f"{name} contains U+0000, which no table can hold"))
 
-    def _columns(self, arrays: Mapping[str, pa.Array]) -> pa.RecordBatch:
+    def _columns(self, arrays: Mapping[str, pa.Array[Any]]) -> pa.RecordBatch:
         cleaned = self._pipeline.clean(arrays)
-        missing = [name for name in self._schema.names if name not in cleaned]
+        missing = [name for name in self.columns.names if name not in cleaned]
         if missing:
             raise SettingsError(
                 f"the clean-up of pipeline {self._pipeline.name} doesn't give the columns {', '.join(missing)}"
             )
         return pa.RecordBatch.from_arrays(
-            [cleaned[field.name].cast(field.type) for field in self._schema], schema=self._schema
+            [cleaned[field.name].cast(field.type) for field in self.columns], schema=self.columns
         )
 
 
@@ -197,9 +196,9 @@ def _invalid_json(value: bytes, text: str, message: str) -> RejectedRecord:
     return RejectedRecord("invalid_json", str(located))
 
 
-def _find_out_of_calendar(name: str, array: pa.Array, broken: dict[int, RejectedRecord]) -> None:
+def _find_out_of_calendar(name: str, array: pa.Array[Any], broken: dict[int, RejectedRecord]) -> None:
     micros = array.cast(pa.int64())
-    outside = pc.or_(pc.less(micros, _FIRST_US), pc.greater(micros, _LAST_US))
+    outside = pc.or_(pc.less(micros, pa.scalar(_FIRST_US)), pc.greater(micros, pa.scalar(_LAST_US)))
     for row in _rows(outside):
         message = f"{name} lies outside the years 0001 to 9999 in UTC"
         broken.setdefault(row, RejectedRecord("out_of_range", message))
@@ -209,4 +208,5 @@ def _rows(mask: pa.BooleanArray) -> list[int]:
     """Indices of the rows where the mask is true; a null is not."""
     if not pc.any(mask).as_py():
         return []
-    return [int(row) for row in pc.indices_nonzero(mask.fill_null(False)).to_pylist()]
+    rows: list[int] = pc.indices_nonzero(mask.fill_null(False)).to_pylist()  # type: ignore[assignment]
+    return rows

@@ -121,13 +121,10 @@ def _load(warehouse: Warehouse, handle: ManifestHandle, opened: OpenedBatch) -> 
         return row
 
 
-def applied_ranges(
-    partitions: Sequence[StagedPartition], positions: dict[int, Position]
-) -> tuple[OffsetRange, ...]:
+def applied_ranges(partitions: Sequence[StagedPartition], positions: dict[int, Position]) -> tuple[OffsetRange, ...]:
     """Step 17: [min(end, max(start, position)), end) per partition: what the ledger doesn't cover yet."""
     return tuple(
-        OffsetRange(p.partition, min(p.end, max(p.start, positions[p.partition].position)), p.end)
-        for p in partitions
+        OffsetRange(p.partition, min(p.end, max(p.start, positions[p.partition].position)), p.end) for p in partitions
     )
 
 
@@ -149,7 +146,9 @@ def _require_fit(staged: StagedPartition, ledger: Position) -> None:
     """Step 16: the ledger that was planned from and the one that is loaded into must be the same story."""
     wrong = None
     if ledger.generation != staged.generation:
-        wrong = f"the ledger is at generation {ledger.generation}, planned was with {staged.generation}: it was set back"
+        wrong = (
+            f"the ledger is at generation {ledger.generation}, planned was with {staged.generation}: it was set back"
+        )
     elif staged.start > ledger.position:
         wrong = f"planned from {staged.start}, the ledger is at {ledger.position}: the warehouse went back"
     elif staged.start < ledger.origin:
@@ -159,7 +158,8 @@ def _require_fit(staged: StagedPartition, ledger: Position) -> None:
         epoch = ledger.leader_epoch
         if (lower is not None and epoch < lower) or (upper is not None and epoch > upper):
             wrong = (
-                f"at offset {ledger.position} the ledger has leader epoch {epoch}, the staged records between {lower} and "
+                f"at offset {ledger.position} the ledger has leader epoch {epoch}, the staged records "
+                f"between {lower} and "
                 f"{upper}: the log was truncated between the two reads"
             )
     if wrong is not None:
@@ -198,11 +198,10 @@ def _without_files(warehouse: Warehouse, handle: ManifestHandle, missing: str) -
     if found is None:
         raise IntegrityError(
             f"the staged file {missing} of batch {handle.batch_id} is gone and the ledger doesn't have its plan "
-            f"{handle.plan_id}: it was cleaned up before it was loaded, or this worker doesn't share the staging folder "
+            f"{handle.plan_id}: it was cleaned up before it was loaded, or this worker doesn't share "
+            f"the staging folder "
             f"with the one that staged it. {_STAGE_AGAIN}",
             batch_id=handle.batch_id,
         )
     log.info("batch %s was loaded before its files were cleaned up: nothing to do", handle.batch_id)
     return found
-
-

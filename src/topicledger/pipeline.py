@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from topicledger.errors import SettingsError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ColumnType = Literal["uuid", "int64", "float64", "text", "bool", "timestamptz", "date"]
 """A column's type. Each warehouse maps it to a real type of its own; `timestamptz` is microseconds in UTC."""
 
-CleanUp = Callable[[Mapping[str, "pa.Array"]], Mapping[str, "pa.Array"]]
+CleanUp = Callable[[Mapping[str, "pa.Array[Any]"]], Mapping[str, "pa.Array[Any]"]]
 """Arrow columns of the event's fields to Arrow columns of the table, of the same length and order."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}\Z")

@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import random
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pyarrow as pa
@@ -34,6 +34,7 @@ Country = Literal[
 """ISO 3166-1 alpha-2."""
 # fmt: on
 
+
 class SignUp(msgspec.Struct, frozen=True, gc=False):
     """One sign-up as producers send it: JSON in UTF-8, `signed_up_at` in RFC 3339 with an offset."""
 
@@ -49,7 +50,7 @@ class SignUp(msgspec.Struct, frozen=True, gc=False):
     full_name: str | None = None
 
 
-def clean(columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+def clean(columns: Mapping[str, pa.Array[Any]]) -> dict[str, pa.Array[Any]]:
     """Trim texts, put e-mail in lower case, derive `email_domain` and `signup_date` (UTC)."""
     cleaned = dict(columns)
     for name in ("username", "email", "full_name"):
@@ -88,8 +89,31 @@ SIGNUPS = Pipeline(
     ),
 )
 
-_FIRST = ("Ada", "Blaise", "Chandra", "Dorothy", "Emmy", "François", "Grace", "Hedy", "Ibn", "Joan", "Katherine")
-_LAST = ("Lovelace", "Pascal", "Vaughan", "Noether", "Hopper", "Núñez", "O'Brien", "Østergård", "Müller", "Ng")
+_FIRST = (
+    "Ada",
+    "Blaise",
+    "Chandra",
+    "Dorothy",
+    "Emmy",
+    "François",
+    "Grace",
+    "Hedy",
+    "Ibn",
+    "Joan",
+    "Katherine",
+)
+_LAST = (
+    "Lovelace",
+    "Pascal",
+    "Vaughan",
+    "Noether",
+    "Hopper",
+    "Núñez",
+    "O'Brien",
+    "Østergård",
+    "Müller",
+    "Ng",
+)
 _DOMAINS = ("example.com", "example.org", "example.net", "mail.example")
 _COUNTRIES = ("DE", "FR", "GB", "US", "IN", "BR", "JP", "NG", "SE", "ZA")
 _PLANS = ("free", "free", "free", "pro", "team")

@@ -151,8 +151,6 @@ def _term(path: str) -> Falsify:
 TERMS: dict[str, tuple[Falsify, set[str]]] = {
     # The manifest's records are a term of three identities; all of them must speak.
     "records": (_term("partitions.records"), {"I1", "I2", "I3"}),
-    "planned start": (_term("partitions.start"), {"I1"}),
-    "planned end": (_term("partitions.end"), {"I1"}),
     "planned gap": (_term("partitions.gap"), {"I1"}),
     "planned invisible": (_term("partitions.invisible"), {"I1"}),
     "staged rows": (_term("staged.rows"), {"I2"}),
@@ -237,8 +235,6 @@ def test_a_falsified_position_is_named(found: list[Fate], by: int) -> None:
 @pytest.mark.parametrize(
     ("path", "name"),
     [
-        ("partitions.start", "I1"),
-        ("partitions.end", "I1"),
         ("partitions.gap", "I1"),
         ("partitions.invisible", "I1"),
         ("ledger.applied", "I4"),
@@ -254,6 +250,30 @@ def test_errors_of_two_partitions_dont_cancel_out(
     index = data.draw(st.integers(1, len(found) - 1))
     books = _replaced(_replaced(closed_books(found), path, by), path, -by, index)
     assert broken(books) == {name}
+
+
+@pytest.mark.parametrize("path", ["partitions.start", "partitions.end"])
+@given(found=some_fates, by=wrong_by)
+def test_a_falsified_plan_is_named(path: str, found: list[Fate], by: int) -> None:
+    """A planned bound that isn't what was read breaks I1, and I4 too where applied no longer ends with the plan."""
+    names = broken(_replaced(closed_books(found), path, by))
+    assert "I1" in names
+    assert names <= {"I1", "I4", "I5"}
+
+
+def test_a_shifted_applied_range_is_named() -> None:
+    """Applied must end where the plan ends: a range of the right length in the wrong place breaks I4."""
+    books = closed_books([Fate(10, 0, 0, 0, 5, 0, 0, 0)])
+    [r] = books.applied_ranges
+    shifted = msgspec.structs.replace(r, start=r.start - 1, end=r.end - 1)
+    assert broken(msgspec.structs.replace(books, applied_ranges=(shifted,))) == {"I4"}
+
+
+def test_a_receipt_in_the_plan_must_have_been_counted() -> None:
+    """Without a count of the run's own records the books don't close, when the plan contains all of them."""
+    books = closed_books([Fate(0, 0, 0, 0, 3, 0, 0, 0)])
+    uncounted = msgspec.structs.replace(books.manifest, acked_seen=None)
+    assert broken(msgspec.structs.replace(books, manifest=uncounted)) == {"I5"}
 
 
 def test_an_accepted_gap_is_accounted_for() -> None:
@@ -288,7 +308,7 @@ def test_a_cap_may_leave_the_receipt_for_later() -> None:
     capped = _receipt_end(closed_books(found, left=5), 5)
     capped = msgspec.structs.replace(capped, manifest=msgspec.structs.replace(capped.manifest, acked_seen=None))
     assert broken(capped) == set()
-    assert any("cap left 5 offsets" in identity.text for identity in identities(capped))
+    assert any("of 5 that the cap left" in identity.text for identity in identities(capped))
     assert broken(_receipt_end(closed_books(found), 5)) == {"I5"}
 
 
@@ -299,9 +319,9 @@ def test_without_a_receipt_nothing_is_said_of_one() -> None:
 
 
 def test_a_partition_that_the_ledger_lacks_breaks_the_receipt() -> None:
-    """A receipt for a partition without a position row is not taken for loaded."""
+    """A receipt for a partition without a position row is not taken for loaded, nor is the partition's plan."""
     books = msgspec.structs.replace(closed_books([Fate(0, 0, 0, 0, 1, 0, 0, 0)]), ledger=())
-    assert broken(books) == {"I5"}
+    assert broken(books) == {"I4", "I5"}
 
 
 def test_accounts_take_each_number_from_the_place_that_counted_it() -> None:

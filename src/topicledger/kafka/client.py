@@ -14,7 +14,6 @@ from topicledger.kafka.failures import ErrorMemory, translated
 from topicledger.kafka.settings import KafkaSettings
 
 
-
 class _Once(logging.Filter):
     """Let a line through once: while a broker is down librdkafka says the same many times a second."""
 

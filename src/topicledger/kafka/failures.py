@@ -85,9 +85,7 @@ def missing_topic(topic: str, settings: KafkaSettings) -> str:
 
 
 @contextmanager
-def translated(
-    doing: str, settings: KafkaSettings, memory: ErrorMemory | None = None, **where: Any
-) -> Iterator[None]:
+def translated(doing: str, settings: KafkaSettings, memory: ErrorMemory | None = None, **where: Any) -> Iterator[None]:
     """Let no exception of the client library leave the block.
 
     Raises:

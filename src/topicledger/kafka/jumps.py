@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
-from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
 from topicledger.errors import IntegrityError, RetriableError
 from topicledger.kafka.client import consumer_client
 from topicledger.kafka.failures import ErrorMemory, translate
+from topicledger.kafka.message import ConsumedMessage
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.model.plan import OffsetRange
 
@@ -28,7 +29,10 @@ class JumpReader:
         self._memory = ErrorMemory()
         # Small fetches: of most jumps nothing is needed but the news that nothing is there.
         self._consumer = consumer_client(
-            settings, group_id, self._memory, **{"max.partition.fetch.bytes": 65_536, "queued.min.messages": 1}
+            settings,
+            group_id,
+            self._memory,
+            **{"max.partition.fetch.bytes": 65_536, "queued.min.messages": 1},
         )
 
     def __enter__(self) -> Self:
@@ -51,7 +55,10 @@ class JumpReader:
             current: dict[int, OffsetRange] = {}
             later = []
             for jump in waiting:
-                later.append(jump) if jump.partition in current else current.update({jump.partition: jump})
+                if jump.partition in current:
+                    later.append(jump)
+                else:
+                    current[jump.partition] = jump
             self._consumer.assign([TopicPartition(self._topic, j.partition, j.start) for j in current.values()])
             self._drain(current)
             waiting = later
@@ -59,25 +66,26 @@ class JumpReader:
     def _drain(self, current: dict[int, OffsetRange]) -> None:
         progress = time.monotonic()
         while current:
-            message = self._consumer.poll(_WAIT_S)
+            message = cast("ConsumedMessage | None", self._consumer.poll(_WAIT_S))
             if message is None:
                 if time.monotonic() - progress > self._idle_s:
                     raise RetriableError(
-                        f"reading the jumps {', '.join(map(str, current.values()))} of {self._topic} again: nothing came",
+                        f"reading the jumps {', '.join(map(str, current.values()))} of {self._topic} "
+                        f"again: nothing came",
                         topic=self._topic,
                     )
                 continue
             progress = time.monotonic()
-            jump = current.get(message.partition() if message.partition() is not None else -1)
+            jump = current.get(message.partition())
             if jump is not None and self._passed(message, jump):
                 del current[jump.partition]
                 self._consumer.pause([TopicPartition(self._topic, jump.partition)])
 
-    def _passed(self, message: Message, jump: OffsetRange) -> bool:
+    def _passed(self, message: ConsumedMessage, jump: OffsetRange) -> bool:
         error, offset = message.error(), message.offset()
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                return offset is not None and offset >= jump.end
+                return offset >= jump.end
             raise translate(error, f"reading {jump} again", self._settings, self._memory, topic=self._topic)
         if offset < jump.end:
             raise IntegrityError(

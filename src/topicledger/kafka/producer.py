@@ -90,9 +90,7 @@ class BatchProducer:
     def _enqueue(self, producer: Any, key: bytes | None, value: bytes | None) -> None:
         while True:
             try:
-                producer.produce(
-                    self._topic, value=value, key=key, headers=self._headers, on_delivery=self._reports
-                )
+                producer.produce(self._topic, value=value, key=key, headers=self._headers, on_delivery=self._reports)
             except BufferError:
                 producer.poll(0.1)  # the queue is full: wait for reports, then offer the same record again
             except KafkaException as exception:
@@ -127,7 +125,10 @@ class BatchProducer:
         return translate(error, doing, self._settings, self._memory, topic=self._topic)
 
     def _too_large(self, key: Any, value: Any, said: str) -> SettingsError:
-        size, limit = len(value or b"") + len(key or b""), self._settings.extra.get("message.max.bytes", 1_000_000)
+        size, limit = (
+            len(value or b"") + len(key or b""),
+            self._settings.extra.get("message.max.bytes", 1_000_000),
+        )
         return SettingsError(
             f"the record with key {key!r:.100} has {size} bytes; the client allows {limit} (message.max.bytes) and "
             f"the topic its own max.message.bytes: {said}. Raise the smaller of the two, or send smaller records",

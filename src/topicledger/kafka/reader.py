@@ -6,66 +6,34 @@ position has reached the planned end, whether by a record, by a record past the 
 
 from __future__ import annotations
 
-import heapq
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import methodcaller
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
-from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
 from topicledger.errors import IntegrityError, RetriableError
 from topicledger.kafka.client import consumer_client
 from topicledger.kafka.failures import ErrorMemory, translate, translated
 from topicledger.kafka.jumps import JumpReader
+from topicledger.kafka.message import ATTEMPT_HEADER, ConsumedMessage
 from topicledger.kafka.offsets import commit_offsets
+from topicledger.kafka.progress import Jumps, PartitionProgress
 from topicledger.kafka.settings import KafkaSettings
-from topicledger.model.manifest import LeaderEpoch, StagedPartition
-from topicledger.model.plan import OffsetRange, Plan, PlannedRange, Receipt
+from topicledger.model.manifest import StagedPartition
+from topicledger.model.plan import Plan, Receipt
 from topicledger.model.records import Chunk
 
 log = logging.getLogger(__name__)
-
-ATTEMPT_HEADER = "topicledger-attempt"
-BATCH_HEADER = "topicledger-batch"
 
 _CHUNK_RECORDS = 10_000
 _CHUNK_BYTES = 8 << 20
 _FETCH_RECORDS = 256
 _WAIT_S = 0.5
 _PROGRESS_S = 5.0
-_CHECKED_JUMPS = 1_000
-
-
-class _Partition:
-    """How far one partition was read."""
-
-    def __init__(self, planned: PlannedRange) -> None:
-        self.planned = planned
-        self.next = planned.read_from
-        self.records = 0
-        self.invisible = 0
-        self.epoch: int | None = None
-        self.epochs: list[LeaderEpoch] = []
-        self.end_epoch: int | None = None
-        self.done = planned.read_from >= planned.end
-
-    def staged(self) -> StagedPartition:
-        plan = self.planned
-        return StagedPartition(
-            partition=plan.partition,
-            start=plan.start,
-            end=plan.end,
-            generation=plan.generation,
-            start_epoch=plan.leader_epoch,
-            end_epoch=self.end_epoch,
-            epochs=tuple(self.epochs),
-            gap=min(plan.gap, plan.end - plan.start),
-            records=self.records,
-            invisible=self.invisible,
-        )
 
 
 class RangeReader:
@@ -91,13 +59,11 @@ class RangeReader:
         self._plan = plan
         self._group_id = group_id
         self._idle_s = idle_s
-        self._attempt = receipt.attempt.encode() if receipt else None
+        self._ours = (ATTEMPT_HEADER, receipt.attempt.encode()) if receipt else None
         self._memory = ErrorMemory()
         self._consumer = consumer_client(settings, group_id, self._memory)
-        self._partitions = {r.partition: _Partition(r) for r in plan.ranges}
-        self._jumps: list[OffsetRange] = []
-        self._longest: list[tuple[int, int, int]] = []
-        self._jump_count = 0
+        self._jumps = Jumps()
+        self._progress = {r.partition: PartitionProgress(r, self._jumps) for r in plan.ranges}
         self._seen = 0
         self._fetch = 16
 
@@ -112,11 +78,11 @@ class RangeReader:
     @property
     def acked_seen(self) -> int | None:
         """Records read that carry the receipt's attempt, or None when there is no receipt to compare with."""
-        return self._seen if self._attempt is not None else None
+        return self._seen if self._ours is not None else None
 
     def partitions(self) -> tuple[StagedPartition, ...]:
         """How every partition was read; complete once `chunks` is exhausted."""
-        return tuple(partition.staged() for partition in self._partitions.values())
+        return tuple(progress.staged() for progress in self._progress.values())
 
     def chunks(self) -> Iterator[Chunk]:
         """Steps 8 and 9: read every planned record. Ends at once when the last position is reached.
@@ -128,15 +94,11 @@ class RangeReader:
         """
         self._assign()
         started = said = time.monotonic()
-        while not self._all_done():
-            messages = self._collect()
-            chunk = self._chunk(messages)
-            yield chunk
+        while not all(progress.done for progress in self._progress.values()):
+            yield self._chunk(self._collect())
             if time.monotonic() - said > _PROGRESS_S:
                 said = time.monotonic()
                 self._say_progress(said - started)
-        if self._jumps:
-            yield self._chunk([])
         self._say_progress(time.monotonic() - started)
 
     def check_jumps(self) -> int:
@@ -149,211 +111,152 @@ class RangeReader:
             IntegrityError: A record lies where the reader saw none.
             RetriableError: The broker didn't answer.
         """
-        jumps = [OffsetRange(p, start, start + length) for length, p, start in sorted(self._longest, reverse=True)]
+        jumps = self._jumps.longest()
         if jumps:
             with JumpReader(self._settings, self._plan.topic, self._group_id, self._idle_s) as again:
                 again.require_empty(jumps)
-        return self._jump_count - len(jumps)
+        return self._jumps.unchecked
 
     def commit(self) -> None:
         """Step 12: commit the run's group through the plan's end, synchronously."""
-        commit_offsets(
-            self._consumer, self._settings, self._plan.topic, {r.partition: r.end for r in self._plan.ranges}
-        )
+        ends = {r.partition: r.end for r in self._plan.ranges}
+        commit_offsets(self._consumer, self._settings, self._plan.topic, ends)
 
     def _assign(self) -> None:
         wanted = []
-        for state in self._partitions.values():
-            if state.done:
-                continue
-            plan = state.planned
-            # The ledger's epoch belongs to its position; behind an accepted gap it says nothing.
-            epoch = plan.leader_epoch if plan.read_from == plan.start else None
-            extra = {} if epoch is None else {"leader_epoch": epoch}
-            wanted.append(TopicPartition(self._plan.topic, plan.partition, plan.read_from, **extra))
+        for progress in self._progress.values():
+            if not progress.done:
+                plan = progress.planned
+                # The ledger's epoch belongs to its position; behind an accepted gap it says nothing.
+                known = plan.leader_epoch if plan.read_from == plan.start else None
+                epoch: dict[str, Any] = {} if known is None else {"leader_epoch": known}
+                wanted.append(TopicPartition(self._plan.topic, plan.partition, plan.read_from, **epoch))
         with translated(f"assigning {self._plan.topic}", self._settings, self._memory, topic=self._plan.topic):
             self._consumer.assign(wanted)
 
-    def _all_done(self) -> bool:
-        return all(state.done for state in self._partitions.values())
-
-    def _collect(self) -> list[Message]:
+    def _collect(self) -> list[ConsumedMessage]:
         """Gather messages up to a chunk's bounds: what is there now, and only if that is nothing, wait."""
-        collected: list[Message] = []
-        size, idle_since = 0, time.monotonic()
-        while len(collected) < _CHUNK_RECORDS and size < _CHUNK_BYTES:
-            batch = self._consumer.consume(self._fetch, 0)
+        collected: list[ConsumedMessage] = []
+        size_bytes, idle_since = 0, time.monotonic()
+        while len(collected) < _CHUNK_RECORDS and size_bytes < _CHUNK_BYTES:
+            batch = cast("list[ConsumedMessage]", self._consumer.consume(self._fetch, 0))
             if not batch:
                 if collected:
                     break
-                message = self._consumer.poll(_WAIT_S)
+                message = cast("ConsumedMessage | None", self._consumer.poll(_WAIT_S))
                 if message is None:
                     self._require_progress(idle_since)
                     continue
                 batch = [message]
             collected.extend(batch)
             fetched = sum(map(len, batch))
-            size += fetched
+            size_bytes += fetched
             # Few large records, many small ones: what one call may bring stays bounded in bytes.
-            self._fetch = max(1, min(_FETCH_RECORDS, 2 * self._fetch, (_CHUNK_BYTES * len(batch)) // (fetched + 1)))
+            affordable = (_CHUNK_BYTES * len(batch)) // (fetched + 1)
+            self._fetch = max(1, min(_FETCH_RECORDS, 2 * self._fetch, affordable))
         return collected
 
     def _require_progress(self, idle_since: float) -> None:
+        topic = self._plan.topic
         if self._memory.credentials is not None:
-            error = self._memory.credentials
-            raise translate(error, "reading", self._settings, self._memory, topic=self._plan.topic)
+            raise translate(self._memory.credentials, f"reading {topic}", self._settings, self._memory, topic=topic)
         if time.monotonic() - idle_since < self._idle_s:
             return
-        behind = [s for s in self._partitions.values() if not s.done]
-        where = "; ".join(f"partition {s.planned.partition} at {s.next}, ends at {s.planned.end}" for s in behind)
+        behind = [progress for progress in self._progress.values() if not progress.done]
+        where = "; ".join(f"partition {p.planned.partition} at {p.next}, ends at {p.planned.end}" for p in behind)
         last = f" The client's last error: {self._memory.last.str()}." if self._memory.last else ""
         raise RetriableError(
-            f"reading {self._plan.topic} at {self._settings.servers}: nothing came for {self._idle_s:.0f} s before the "
-            f"planned end: {where}.{last} The task's next try plans and reads again",
-            topic=self._plan.topic,
+            f"reading {topic} at {self._settings.servers}: nothing came for {self._idle_s:.0f} s before the planned "
+            f"end: {where}.{last} The task's next try plans and reads again",
+            topic=topic,
             partition=behind[0].planned.partition,
             offset=behind[0].next,
         )
 
-    def _chunk(self, messages: Sequence[Message]) -> Chunk:
-        records = messages
+    def _chunk(self, messages: Sequence[ConsumedMessage]) -> Chunk:
+        records, events = messages, []
         if any(map(_ERROR, messages)):
             records = [message for message in messages if message.error() is None]
-            kept = self._take(records)
-            self._take_events(message for message in messages if message.error() is not None)
-        else:
-            kept = self._take(records)
-        jumps, self._jumps = self._jumps, []
-        timestamps = map(_TIMESTAMP, kept)
+            events = [message for message in messages if message.error() is not None]
+        kept = self._take(records)
+        for event in events:
+            self._take_event(event)
         return Chunk(
             partitions=list(map(_PARTITION, kept)),
             offsets=list(map(_OFFSET, kept)),
-            timestamps_ms=[ms if kind else None for kind, ms in timestamps],
+            timestamps_ms=[ms if kind else None for kind, ms in map(_TIMESTAMP, kept)],
             values=list(map(_VALUE, kept)),
             key=lambda index: kept[index].key(),
             headers=lambda index: kept[index].headers() or [],
-            jumps=jumps,
+            jumps=self._jumps.take(),
         )
 
-    def _take(self, messages: Sequence[Message]) -> Sequence[Message]:
-        """Account for the records, run by run of one partition; give back those inside the plan."""
-        kept: list[Message] = []
-        for partition, run in _runs(messages):
-            state = self._partitions[partition]
-            first, last = run[0].offset(), run[-1].offset()
-            contiguous = first == state.next and last - first == len(run) - 1 and last < state.planned.end
-            inside = run if contiguous and not state.done else self._walk(state, run)
-            if contiguous and not state.done:
-                state.records += len(run)
-                state.next = last + 1
-            if inside:
-                self._note_epochs(state, inside)
-                if self._attempt is not None:
-                    self._seen += sum(map(self._is_ours, inside))
-                kept.extend(inside)
-            if state.next >= state.planned.end and not state.done:
-                self._finish(state)
+    def _take(self, records: Sequence[ConsumedMessage]) -> Sequence[ConsumedMessage]:
+        kept: list[ConsumedMessage] = []
+        for partition, run in _runs(records):
+            progress = self._progress[partition]
+            inside = progress.take(run)
+            if self._ours is not None:
+                self._seen += sum(map(self._is_ours, inside))
+            kept.extend(inside)
+            if progress.reached_end and not progress.done:
+                self._finish(progress)
         return kept
 
-    def _walk(self, state: _Partition, run: Sequence[Message]) -> list[Message]:
-        """The careful way: records with jumps between them, or past the plan's end."""
-        inside: list[Message] = []
-        for message in run:
-            offset = message.offset()
-            if state.done or offset < state.next:
-                continue
-            self._jump(state, min(offset, state.planned.end))
-            if offset >= state.planned.end:
-                break
-            inside.append(message)
-            state.records += 1
-            state.next = offset + 1
-        return inside
+    def _take_event(self, event: ConsumedMessage) -> None:
+        error = event.error()
+        assert error is not None  # noqa: S101 - the caller sorted the events out; this is for the type checker
+        if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's local codes
+            raise self._failure(error, event)
+        progress = self._progress[event.partition()]
+        if not progress.done and event.offset() >= progress.planned.end:
+            progress.reach_end()
+            self._finish(progress)
 
-    def _take_events(self, events: Iterable[Message]) -> None:
-        for event in events:
-            error, state = event.error(), self._partitions.get(event.partition())
-            if error.code() == KafkaError._PARTITION_EOF and state is not None:  # noqa: SLF001
-                if not state.done and event.offset() >= state.planned.end:
-                    self._jump(state, state.planned.end)
-                    self._finish(state)
-            else:
-                self._fail(error, event)
-
-    def _fail(self, error: KafkaError, event: Message) -> None:
-        partition, offset = event.partition(), event.offset()
-        topic = self._plan.topic
+    def _failure(self, error: KafkaError, event: ConsumedMessage) -> Exception:
+        topic, partition, offset = self._plan.topic, event.partition(), event.offset()
         where: dict[str, Any] = {"topic": topic, "partition": partition, "offset": offset}
         if error.code() == KafkaError._LOG_TRUNCATION:  # noqa: SLF001
-            raise IntegrityError(
+            return IntegrityError(
                 f"partition {partition} of {topic} was truncated below the ledger's position and has grown again: "
                 f"{error.str()}. Records that were loaded are no longer on the topic, and others took their offsets. "
                 "Compare the warehouse with the topic before you go on",
                 **where,
             )
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001
-            raise RetriableError(
-                f"partition {partition} of {topic}: offset {offset} went out of range while it was read: {error.str()}. "
-                "The task's next try plans again and names what is gone",
+            return RetriableError(
+                f"partition {partition} of {topic}: offset {offset} went out of range while it was read: "
+                f"{error.str()}. The task's next try plans again and names what is gone",
                 **where,
             )
-        raise translate(error, f"reading {topic}", self._settings, self._memory, **where)
+        return translate(error, f"reading {topic}", self._settings, self._memory, **where)
 
-    def _jump(self, state: _Partition, until: int) -> None:
-        length = until - state.next
-        if length <= 0:
-            return
-        partition = state.planned.partition
-        self._jumps.append(OffsetRange(partition, state.next, until))
-        self._jump_count += 1
-        entry = (length, partition, state.next)
-        if len(self._longest) < _CHECKED_JUMPS:
-            heapq.heappush(self._longest, entry)
-        else:
-            heapq.heappushpop(self._longest, entry)
-        state.invisible += length
-        state.next = until
-
-    def _finish(self, state: _Partition) -> None:
-        """Remember the position's own leader epoch: a marker behind the last record may have a later one."""
-        state.done = True
-        partition = TopicPartition(self._plan.topic, state.planned.partition)
+    def _finish(self, progress: PartitionProgress) -> None:
+        partition = TopicPartition(self._plan.topic, progress.planned.partition)
         with translated("asking for the position", self._settings, self._memory, topic=self._plan.topic):
             [position] = self._consumer.position([partition])
             self._consumer.pause([partition])
-        known = position.leader_epoch
-        state.end_epoch = known if known is not None and known >= 0 else state.epoch
+        known: int | None = position.leader_epoch
+        progress.finish(known if known is not None and known >= 0 else None)
 
-    def _note_epochs(self, state: _Partition, run: Sequence[Message]) -> None:
-        if run[0].leader_epoch() == state.epoch == run[-1].leader_epoch():
-            return
-        for message in run:
-            epoch = message.leader_epoch()
-            if epoch is not None and epoch >= 0 and epoch != state.epoch:
-                state.epoch = epoch
-                state.epochs.append(LeaderEpoch(message.offset(), epoch))
-
-    def _is_ours(self, message: Message) -> bool:
-        headers = message.headers()
-        return headers is not None and (ATTEMPT_HEADER, self._attempt) in headers
+    def _is_ours(self, message: ConsumedMessage) -> bool:
+        return self._ours in (message.headers() or ())
 
     def _say_progress(self, elapsed_s: float) -> None:
-        states = self._partitions.values()
-        records = sum(state.records for state in states)
-        remaining = sum(max(0, state.planned.end - state.next) for state in states)
+        records = sum(progress.records for progress in self._progress.values())
         log.info(
             "read %d records, %.0f/s, %d offsets remaining; positions %s",
             records,
             records / elapsed_s if elapsed_s > 0 else 0,
-            remaining,
-            {state.planned.partition: state.next for state in states},
+            sum(progress.remaining for progress in self._progress.values()),
+            {partition: progress.next for partition, progress in self._progress.items()},
         )
 
 
-def _runs(messages: Sequence[Message]) -> Iterator[tuple[int, Sequence[Message]]]:
+def _runs(messages: Sequence[ConsumedMessage]) -> Iterator[tuple[int, Sequence[ConsumedMessage]]]:
     """Split into runs of one partition; a fetch brings records partition by partition, so runs are long."""
-    start = 0
     partitions = list(map(_PARTITION, messages))
+    start = 0
     while start < len(partitions):
         partition, end = partitions[start], start + 1
         while end < len(partitions) and partitions[end] == partition:
@@ -362,8 +265,9 @@ def _runs(messages: Sequence[Message]) -> Iterator[tuple[int, Sequence[Message]]
         start = end
 
 
-_ERROR: Callable[[Message], Any] = methodcaller("error")
-_PARTITION: Callable[[Message], int] = methodcaller("partition")
-_OFFSET: Callable[[Message], int] = methodcaller("offset")
-_TIMESTAMP: Callable[[Message], tuple[int, int]] = methodcaller("timestamp")
-_VALUE: Callable[[Message], bytes | None] = methodcaller("value")
+# Method callers, not lambdas: they are called for every record.
+_ERROR: Callable[[ConsumedMessage], Any] = methodcaller("error")
+_PARTITION: Callable[[ConsumedMessage], int] = methodcaller("partition")
+_OFFSET: Callable[[ConsumedMessage], int] = methodcaller("offset")
+_TIMESTAMP: Callable[[ConsumedMessage], tuple[int, int]] = methodcaller("timestamp")
+_VALUE: Callable[[ConsumedMessage], bytes | None] = methodcaller("value")

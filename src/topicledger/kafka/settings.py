@@ -11,9 +11,7 @@ from topicledger.errors import SettingsError
 
 log = logging.getLogger(__name__)
 
-REFUSED_KEYS = frozenset(
-    {"plugin.library.paths", "sasl.kerberos.kinit.cmd", "ssl.engine.location", "ssl.providers"}
-)
+REFUSED_KEYS = frozenset({"plugin.library.paths", "sasl.kerberos.kinit.cmd", "ssl.engine.location", "ssl.providers"})
 """Keys that load code or run commands; whoever may edit a connection must not get a shell by it."""
 
 CALLBACK_KEYS = frozenset({"error_cb", "throttle_cb", "stats_cb", "log_cb", "oauth_cb", "on_commit"})

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import ConfigResource, OffsetSpec
+from confluent_kafka.admin import ConfigResource, OffsetSpec  # type: ignore[attr-defined] # re-exported there
 
 from topicledger.errors import IntegrityError
 from topicledger.kafka.client import admin_client
@@ -19,6 +19,8 @@ from topicledger.model.planning import TopicState, Watermarks
 log = logging.getLogger(__name__)
 
 _REQUEST_S = 10.0
+_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
 class TopicObserver:
@@ -63,10 +65,10 @@ class TopicObserver:
         """
         described = self._describe()
         partitions = sorted(partition.id for partition in described.partitions)
-        low = self._offsets(partitions, OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED)
+        low = self._offsets(partitions, _EARLIEST, IsolationLevel.READ_UNCOMMITTED)
         # The last stable offset first: it only grows, so that a later high watermark is never below it.
-        stable = self._offsets(partitions, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
-        high = self._offsets(partitions, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED)
+        stable = self._offsets(partitions, _LATEST, IsolationLevel.READ_COMMITTED)
+        high = self._offsets(partitions, _LATEST, IsolationLevel.READ_UNCOMMITTED)
         return TopicState(
             self._topic,
             str(described.topic_id),
@@ -95,9 +97,7 @@ class TopicObserver:
     def _offsets(self, partitions: list[int], spec: OffsetSpec, isolation: IsolationLevel) -> dict[int, Any]:
         with translated(f"reading offsets of {self._topic}", self._settings, self._memory, topic=self._topic):
             wanted = {TopicPartition(self._topic, p): spec for p in partitions}
-            futures = self._admin.list_offsets(
-                wanted, isolation_level=isolation, request_timeout=self._request_s
-            )
+            futures = self._admin.list_offsets(wanted, isolation_level=isolation, request_timeout=self._request_s)
             found = {tp.partition: self._result(future) for tp, future in futures.items()}
         missing = [p for p, result in found.items() if result.offset < 0]
         if missing:

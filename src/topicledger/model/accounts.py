@@ -5,9 +5,9 @@ Each term comes from a count of its own, none from subtracting others, so that a
     I1 plan, per partition      end - start = gap + records + invisible
     I2 staged                   records = rows + dead letters + tombstones; coordinates distinct, inside the plan
     I3 loaded                   records = already_loaded + loaded + duplicates + dead_letters + tombstones
-    I4 ledger, per partition    sum of applied over all batches = position - origin
+    I4 ledger, per partition    sum of applied over all batches = position - origin; applied ends where planned does
        and per batch            length of applied = gap + invisible + loaded + duplicates + dead_letters + tombstones
-    I5 receipt                  position >= receipt.end everywhere, or the cap left it for later;
+    I5 receipt                  position >= receipt.end everywhere, or what is missing is what the cap left;
                                 where the plan contains the whole receipt: acked_seen = acked
 """
 
@@ -104,6 +104,11 @@ class PartitionBooks(msgspec.Struct, frozen=True):
     position: int
     applied: int
 
+    @property
+    def close(self) -> bool:
+        """Whether the sum of applied is what the position has moved by."""
+        return self.applied == self.position - self.origin
+
 
 class Books(msgspec.Struct, frozen=True):
     """All terms of the identities for one batch, each from the place that counted it."""
@@ -155,8 +160,8 @@ def identities(books: Books) -> tuple[Identity, ...]:
         *_plan(books.manifest),
         _staged(books),
         _loaded(books),
-        *_ledger(books.ledger),
-        _applied_length(books),
+        *_ledger(books),
+        *_applied(books),
         *_receipt(books),
     )
 
@@ -188,8 +193,7 @@ def _plan(manifest: Manifest) -> Iterator[Identity]:
 def _staged(books: Books) -> Identity:
     staged, records = books.staged, books.manifest.records
     text = (
-        f"records {records} = rows {staged.rows} + dead letters {staged.dead_letters} + "
-        f"tombstones {staged.tombstones}"
+        f"records {records} = rows {staged.rows} + dead letters {staged.dead_letters} + tombstones {staged.tombstones}"
     )
     holds = records == staged.rows + staged.dead_letters + staged.tombstones
     if staged.distinct_coordinates is not None:
@@ -207,17 +211,32 @@ def _loaded(books: Books) -> Identity:
         f"records {records} = already_loaded {a.already_loaded} + loaded {a.loaded} + duplicates {a.duplicates} + "
         f"dead_letters {a.dead_letters} + tombstones {a.tombstones}"
     )
-    return Identity(
-        "I3", text, records == a.already_loaded + a.loaded + a.duplicates + a.dead_letters + a.tombstones
-    )
+    return Identity("I3", text, records == a.already_loaded + a.loaded + a.duplicates + a.dead_letters + a.tombstones)
 
 
-def _ledger(ledger: tuple[PartitionBooks, ...]) -> Iterator[Identity]:
-    for p in ledger:
+def _ledger(books: Books) -> Iterator[Identity]:
+    for p in books.ledger:
         text = (
-            f"partition {p.partition}: sum of applied {p.applied} = position {p.position} - origin {p.origin}"
+            f"partition {p.partition} of {p.topic_id}: sum of applied {p.applied} = "
+            f"position {p.position} - origin {p.origin}"
         )
-        yield Identity("I4", text, p.applied == p.position - p.origin)
+        yield Identity("I4", text, p.close)
+    have = {p.partition for p in books.ledger if p.topic_id == books.manifest.topic_id}
+    missing = [p.partition for p in books.manifest.partitions if p.partition not in have]
+    if missing:
+        yield Identity("I4", f"the ledger has no position for partitions {missing}", holds=False)
+
+
+def _applied(books: Books) -> Iterator[Identity]:
+    yield _applied_length(books)
+    planned = {p.partition: p for p in books.manifest.partitions}
+    for r in books.applied_ranges:
+        p = planned[r.partition]
+        if not (p.start <= r.start <= r.end == p.end):
+            text = (
+                f"partition {r.partition}: applied [{r.start}, {r.end}) is not the end of planned [{p.start}, {p.end})"
+            )
+            yield Identity("I4", text, holds=False)
 
 
 def _applied_length(books: Books) -> Identity:
@@ -242,17 +261,21 @@ def _receipt(books: Books) -> Iterator[Identity]:
     if not behind:
         yield Identity("I5", "position >= receipt.end in every partition", holds=True)
     else:
+        missing = sum(r.end - max(r.start, positions.get(r.partition, -1)) for r in behind)
         named = ", ".join(f"{r.partition}: {positions.get(r.partition)} < {r.end}" for r in behind)
-        said = f"the cap left {manifest.left} offsets for later runs, "
-        text = f"{said if manifest.left else ''}position < receipt.end in partition {named}"
-        yield Identity("I5", text, holds=manifest.left > 0)
+        text = (
+            f"position < receipt.end in partition {named}: {missing} offsets of the receipt are not loaded, "
+            f"of {manifest.left} that the cap left for later runs"
+        )
+        yield Identity("I5", text, holds=missing <= manifest.left)
     yield _acknowledged(manifest, receipt)
 
 
 def _acknowledged(manifest: Manifest, receipt: Receipt) -> Identity:
     seen = manifest.acked_seen
     if seen is None:
-        return Identity("I5", f"acked {receipt.acked}: not all of it is in this plan; see the other batches", holds=True)
+        text = f"acked {receipt.acked}: not all of it is in this plan; see the other batches"
+        return Identity("I5", text, holds=not receipt.inside(p.range for p in manifest.partitions))
     invisible = sum(p.invisible for p in manifest.partitions)
     missing, gap = receipt.acked - seen, sum(p.gap for p in manifest.partitions)
     allowed = gap + (0 if manifest.compacted is False else invisible)

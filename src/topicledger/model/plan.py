@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from topicledger.model import identity
@@ -47,6 +49,17 @@ class Receipt(msgspec.Struct, frozen=True):
     attempt: str
     acked: int
     ranges: tuple[OffsetRange, ...]
+
+    def inside(self, planned: Iterable[OffsetRange]) -> bool:
+        """Whether every record that this receipt stands for lies inside the planned ranges."""
+        by_partition = {r.partition: r for r in planned}
+        return all(
+            r.partition in by_partition
+            and by_partition[r.partition].start <= r.start
+            and r.end <= by_partition[r.partition].end
+            for r in self.ranges
+            if r.length
+        )
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -123,17 +136,4 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def plan_id(self) -> str:
         """The name of this content; see `topicledger.model.identity.plan_id`."""
-        return identity.plan_id(
-            self.target, self.topic_id, ((r.partition, r.start, r.end) for r in self.ranges)
-        )
-
-    def contains(self, receipt: Receipt) -> bool:
-        """Whether every record that the receipt stands for lies inside this plan."""
-        planned = {r.partition: r for r in self.ranges}
-        return all(
-            r.partition in planned
-            and planned[r.partition].start <= r.start
-            and r.end <= planned[r.partition].end
-            for r in receipt.ranges
-            if r.length
-        )
+        return identity.plan_id(self.target, self.topic_id, ((r.partition, r.start, r.end) for r in self.ranges))

@@ -43,9 +43,7 @@ class TopicState(msgspec.Struct, frozen=True):
     partitions: tuple[Watermarks, ...]
 
 
-def check_topic_id(
-    state: TopicState, known: Sequence[Position], receipt: Receipt | None, accepted: Accepted
-) -> bool:
+def check_topic_id(state: TopicState, known: Sequence[Position], receipt: Receipt | None, accepted: Accepted) -> bool:
     """Step 3: the topic must be the one that the ledger and the receipt know.
 
     Returns:
@@ -95,9 +93,7 @@ def missing_positions(
     return added
 
 
-def current_positions(
-    state: TopicState, known: Sequence[Position], receipt: Receipt | None
-) -> dict[int, Position]:
+def current_positions(state: TopicState, known: Sequence[Position], receipt: Receipt | None) -> dict[int, Position]:
     """Step 4: the ledger's positions of this topic, by partition, checked against the receipt.
 
     Raises:
@@ -108,7 +104,8 @@ def current_positions(
         position = positions.get(produced.partition)
         if produced.length and position is not None and position.origin > produced.start:
             raise IntegrityError(
-                f"partition {produced.partition} of {state.topic}: the books begin at {position.origin}, after this run's "
+                f"partition {produced.partition} of {state.topic}: the books begin at "
+                f"{position.origin}, after this run's "
                 f"own records from {produced.start} on. Clear generate_and_produce_data (with downstream)",
                 topic=state.topic,
                 partition=produced.partition,
@@ -133,7 +130,8 @@ def find_truncations(
             found.append((Loss("truncated", marks.partition, marks.high, position), marks))
         elif marks.high < ends.get(marks.partition, 0):
             raise IntegrityError(
-                f"partition {marks.partition} of {state.topic} was truncated: it ends at {marks.high}, this run produced "
+                f"partition {marks.partition} of {state.topic} was truncated: it ends at "
+                f"{marks.high}, this run produced "
                 f"through {ends[marks.partition]}. Clear generate_and_produce_data (with downstream)",
                 topic=state.topic,
                 partition=marks.partition,
@@ -162,7 +160,8 @@ def require_accepted(
     Raises:
         IntegrityError: A loss isn't accepted, or an accepted interval isn't lost.
     """
-    ignored, wrong = [], []
+    ignored: list[str] = []
+    wrong: list[str] = []
     for entry in accepted.losses:
         position = positions.get(entry.partition)
         passed = position is not None and (
@@ -177,7 +176,9 @@ def require_accepted(
     return ignored
 
 
-def _refused(state: TopicState, lost: Sequence[Loss], wrong: Sequence[str], all_losses: Sequence[str]) -> IntegrityError:
+def _refused(
+    state: TopicState, lost: Sequence[Loss], wrong: Sequence[str], all_losses: Sequence[str]
+) -> IntegrityError:
     said = [
         f"partition {loss.partition}: offsets [{loss.start}, {loss.end}), {loss.end - loss.start} in all, "
         + ("were deleted before they were loaded" if loss.kind == "gap" else "were truncated after they were loaded")
@@ -226,9 +227,7 @@ def unstable(state: TopicState, receipt: Receipt | None) -> list[Watermarks]:
     if receipt is None:
         return [marks for marks in state.partitions if marks.high > marks.last_stable]
     ends = {r.partition: r.end for r in receipt.ranges if r.length}
-    return [
-        marks for marks in state.partitions if marks.last_stable < ends.get(marks.partition, 0) <= marks.high
-    ]
+    return [marks for marks in state.partitions if marks.last_stable < ends.get(marks.partition, 0) <= marks.high]
 
 
 def make_plan(

@@ -17,7 +17,7 @@ _BOOKS = ("topic id", ">partition", ">origin", ">position", ">sum of applied", "
 
 def books_close(partitions: Sequence[PartitionBooks]) -> bool:
     """Whether I4 holds in every partition: the sum of applied is what the position moved by."""
-    return all(_closes(books) for books in partitions)
+    return all(books.close for books in partitions)
 
 
 def history_table(rows: Sequence[LedgerRow]) -> str:
@@ -34,7 +34,7 @@ def books_table(partitions: Sequence[PartitionBooks]) -> str:
             number(books.origin),
             number(books.position),
             number(books.applied),
-            "ok" if _closes(books) else "BROKEN",
+            "ok" if books.close else "BROKEN",
         )
         for books in partitions
     ]
@@ -50,10 +50,6 @@ def history_json(target: str, rows: Sequence[LedgerRow], partitions: Sequence[Pa
         "partitions": msgspec.to_builtins(tuple(partitions)),
     }
     return json.dumps(document, indent=2)
-
-
-def _closes(books: PartitionBooks) -> bool:
-    return books.applied == books.position - books.origin
 
 
 def _line(row: LedgerRow) -> tuple[str, ...]:

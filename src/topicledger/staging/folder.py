@@ -13,7 +13,9 @@ from pathlib import Path
 
 from topicledger.errors import RetriableError, SettingsError
 
-_NAME = re.compile(r"kafka_staging_[0-9a-f]{16}\.[0-9a-f]{16}\.(csv|dead_letters\.csv|tombstones\.csv|jumps\.csv|manifest\.json)\Z")
+_NAME = re.compile(
+    r"kafka_staging_[0-9a-f]{16}\.[0-9a-f]{16}\.(csv|dead_letters\.csv|tombstones\.csv|jumps\.csv|manifest\.json)\Z"
+)
 
 _PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE})
 
@@ -43,7 +45,8 @@ def open_folder(path: str) -> int:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise SettingsError(
-                f"the staging folder {path} does not exist on this machine: create it, or set the pipeline's staging_dir"
+                f"the staging folder {path} does not exist on this machine: create it, or set the "
+                f"pipeline's staging_dir"
             ) from error
     info = os.fstat(fd)
     sticky = bool(info.st_mode & stat.S_ISVTX)

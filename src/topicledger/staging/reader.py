@@ -52,11 +52,14 @@ def received_handle(batch_id: str, rows_path: str | None, pushed: Mapping[str, s
     try:
         handle = msgspec.convert(pushed, ManifestHandle)
     except msgspec.ValidationError as error:
-        raise IntegrityError(f"the consume task's XCom `manifest` is missing or changed: {error}. {_STAGE_AGAIN}") from error
+        raise IntegrityError(
+            f"the consume task's XCom `manifest` is missing or changed: {error}. {_STAGE_AGAIN}"
+        ) from error
     csv = handle.path.removesuffix(".manifest.json") + ".csv"
     if handle.batch_id != batch_id or rows_path != csv:
         raise IntegrityError(
-            f"the consume task's XComs don't belong to this run: staging_file_path is {rows_path!r:.200}, the manifest is "
+            f"the consume task's XComs don't belong to this run: staging_file_path is "
+            f"{rows_path!r:.200}, the manifest is "
             f"{handle.path!r:.200} of batch {handle.batch_id!r:.40}, this is batch {batch_id}. {_STAGE_AGAIN}",
             batch_id=batch_id,
         )
@@ -166,7 +169,9 @@ def _open(folder_fd: int, name: str) -> int:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise IntegrityError(f"{name} can't be opened as a staged file: {error.strerror}. {_STAGE_AGAIN}") from error
+            raise IntegrityError(
+                f"{name} can't be opened as a staged file: {error.strerror}. {_STAGE_AGAIN}"
+            ) from error
     info = os.fstat(fd)
     if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1 or info.st_uid != os.geteuid():
         os.close(fd)

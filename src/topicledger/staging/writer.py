@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import pyarrow as pa
@@ -14,6 +15,7 @@ from pyarrow import csv as pa_csv
 
 from topicledger.model.manifest import Manifest, StagedFile
 from topicledger.staging.folder import open_folder, translated
+from topicledger.staging.schemas import DEAD_LETTERS, JUMPS, TOMBSTONES, rows_schema
 
 _HEADERLESS = pa_csv.WriteOptions(include_header=False, batch_size=16_384)
 
@@ -78,13 +80,13 @@ class CsvWriter:
         self.file = StagedWriter(folder_fd, name)
         self.file.write((",".join(f'"{column}"' for column in schema.names) + "\n").encode())
 
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Append a record batch of the schema."""
-        if not batch.num_rows:
-            return
-        sink = pa.BufferOutputStream()
-        pa_csv.write_csv(batch, sink, _HEADERLESS)
-        self.file.write(sink.getvalue(), batch.num_rows)
+    def write(self, columns: Sequence[pa.Array[Any]]) -> None:
+        """Append rows, given as one array per column of the schema."""
+        batch = pa.RecordBatch.from_arrays(list(columns), schema=self._schema)
+        if batch.num_rows:
+            sink = pa.BufferOutputStream()
+            pa_csv.write_csv(batch, sink, _HEADERLESS)
+            self.file.write(sink.getvalue(), batch.num_rows)
 
 
 class StagedBatch:
@@ -93,19 +95,18 @@ class StagedBatch:
     Args:
         folder: The staging folder.
         stem: The stem that the files share.
-        rows: Schema of the rows file.
-        dead_letters: Schema of the dead letters file.
+        columns: The pipeline's columns.
     """
 
-    def __init__(self, folder: str, stem: str, rows: pa.Schema, dead_letters: pa.Schema) -> None:
+    def __init__(self, folder: str, stem: str, columns: pa.Schema) -> None:
         self._folder = folder
         self._stem = stem
         self._folder_fd = open_folder(folder)
         self._finished = False
         self._writers: list[StagedWriter] = []
         try:
-            self.rows = self._csv("csv", rows)
-            self.dead_letters = self._csv("dead_letters.csv", dead_letters)
+            self.rows = self._csv("csv", rows_schema(columns))
+            self.dead_letters = self._csv("dead_letters.csv", DEAD_LETTERS)
             self.tombstones = self._csv("tombstones.csv", TOMBSTONES)
             self.jumps = self._csv("jumps.csv", JUMPS)
         except BaseException:
@@ -152,7 +153,3 @@ class StagedBatch:
             for writer in self._writers:
                 writer.discard()
         os.close(self._folder_fd)
-
-
-TOMBSTONES = pa.schema([("_kafka_partition", pa.int32()), ("_kafka_offset", pa.int64())])
-JUMPS = pa.schema([("partition", pa.int32()), ("start", pa.int64()), ("end", pa.int64()), ("kind", pa.string())])
