@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from devstack.errors import StackError
 from devstack.home import Wishes
 from devstack.interrupts import uninterrupted
 from devstack.service import marked_processes
@@ -68,24 +70,20 @@ def status(wishes: Wishes, console: Console) -> int:
     """Says what stands.
 
     Returns:
-        0 when all of it does, else 1.
+        1 when a part has fallen or was left over, else 0.
     """
     standing = read_state(wishes.state_file)
     if not standing:
         left = marked_processes(wishes.home)
         pids = ", ".join(str(process.pid) for process in left)
         console.print(f"Left over: processes {pids}. `make down` ends them." if left else "Nothing stands.")
-        return 1
+        return 1 if left else 0
     _show(standing, console)
     return 1 if standing.fallen() else 0
 
 
 def _pause(standing: Standing) -> None:
-    # The next start is then free to say when the scheduler begins.
-    from contextlib import closing, suppress
-
-    from devstack.errors import StackError
-
+    # The next `make run` then finds no run that the scheduler started before its own.
     with closing(standing.api()) as api, suppress(StackError):
         api.set_paused(DAG_ID, paused=True)
 
