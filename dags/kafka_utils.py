@@ -9,11 +9,8 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
-
-import tenacity
 
 from topicledger.crash_points import crash_point
 from topicledger.errors import IntegrityError, RetriableError, TopicLedgerError
@@ -32,6 +29,7 @@ from topicledger.model.ledger import LedgerRow
 from topicledger.model.manifest import Acceptance, Manifest
 from topicledger.model.plan import OffsetRange, Plan, Receipt
 from topicledger.pipeline import Pipeline
+from topicledger.retries import with_retries
 from topicledger.stage import Stager
 from topicledger.staging.folder import stem
 from topicledger.staging.reader import ManifestHandle
@@ -39,9 +37,6 @@ from topicledger.staging.writer import StagedBatch
 from topicledger.warehouse.contract import Warehouse
 
 log = logging.getLogger(__name__)
-
-CONNECT_S = 30.0
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +63,6 @@ class StagedResult:
 
     rows_path: str
     handle: ManifestHandle
-
-
-def with_retries(doing: str, call: Callable[[], _Result]) -> _Result:
-    """Call, and call again while it fails with what may pass, for up to `CONNECT_S` seconds.
-
-    Raises:
-        RetriableError: It still failed in the end.
-        TopicLedgerError: It failed with what doesn't pass; at once.
-    """
-    attempts = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(RetriableError),
-        wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
-        stop=tenacity.stop_after_delay(CONNECT_S),
-        before_sleep=lambda state: log.warning("%s: %s", doing, state.outcome and state.outcome.exception()),
-        reraise=True,
-    )
-    return attempts(call)
 
 
 def produce_batch(
@@ -161,7 +139,7 @@ def consume_batch(
         SettingsError: A person must fix a connection, a grant, the topic or the parameter.
     """
     accepted, judge = parse_accepted(accept), Judge(pipeline)
-    warehouse.ensure_tables()
+    with_retries("preparing the tables", warehouse.ensure_tables)
     with TopicObserver(kafka, pipeline.topic) as observer:
         plan = _plan(observer, warehouse, pipeline, run, receipt, accepted)
         _log_plan(plan)
@@ -200,6 +178,7 @@ def consume_batch(
                 receipt=receipt,
                 acked_seen=reader.acked_seen,
                 compacted=observer.compacted() if receipt is not None else None,
+                reasons=dict(stager.reasons),
                 unknown_fields=stager.unknown_fields,
                 unchecked_jumps=unchecked,
                 accepted=plan.accepted,
@@ -210,7 +189,7 @@ def consume_batch(
             reader.commit()
     handle = ManifestHandle(path, sha256, run.batch_id, plan.plan_id)
     rows_path = f"{pipeline.staging_dir.rstrip('/')}/{rows.name}"
-    log.info("staged %d records at %s", manifest.records, rows_path)
+    log.info("staged %d records at %s; dead letters by reason: %s", manifest.records, rows_path, manifest.reasons)
     return StagedResult(rows_path, handle)
 
 
@@ -224,7 +203,7 @@ def _plan(
 ) -> Plan:
     # 3
     state = with_retries(f"connecting for {pipeline.topic}", observer.state)
-    known = warehouse.positions(pipeline.topic)
+    known = with_retries("reading the ledger", lambda: warehouse.positions(pipeline.topic))
     recreated = planning.check_topic_id(state, known, receipt, accepted)
     state = _stable_state(observer, pipeline, state, receipt)
     # 4
@@ -232,8 +211,8 @@ def _plan(
     added = planning.missing_positions(state, known, receipt, pipeline.origin)
     if added:
         row = _acceptance(warehouse.target, run, pipeline, state.topic_id, recorded) if recorded else None
-        warehouse.add_positions(added, row)
-        known = warehouse.positions(pipeline.topic)
+        with_retries("adding positions", lambda: warehouse.add_positions(added, row))
+        known = with_retries("reading the ledger", lambda: warehouse.positions(pipeline.topic))
     positions = planning.current_positions(state, known, receipt)
     # 5
     truncations = planning.find_truncations(state, positions, receipt)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-import tenacity
-
-from topicledger.errors import IntegrityError, RetriableError
+from topicledger.errors import IntegrityError
 from topicledger.model.accounts import Books, accounts_of, identities, require_closed
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.manifest import Manifest, StagedPartition
 from topicledger.model.plan import OffsetRange, Position
+from topicledger.retries import with_retries
 from topicledger.staging.reader import ManifestHandle, OpenedBatch, open_batch, received_handle
 from topicledger.warehouse.contract import StagedStreams, Warehouse
 
@@ -45,14 +44,7 @@ def load_batch(
     """
     handle = received_handle(batch_id, rows_path, pushed)
     # Each attempt is a new session from step 13 on: after an ambiguous commit, step 15 finds the truth.
-    attempts = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(RetriableError),
-        wait=tenacity.wait_random_exponential(multiplier=0.5, max=10),
-        stop=tenacity.stop_after_attempt(4),
-        before_sleep=lambda state: log.warning("load: %s; trying again", state.outcome and state.outcome.exception()),
-        reraise=True,
-    )
-    return attempts(_attempt, warehouse, folder, handle)
+    return with_retries("loading", lambda: _attempt(warehouse, folder, handle))
 
 
 def _attempt(warehouse: Warehouse, folder: str, handle: ManifestHandle) -> LedgerRow:

@@ -12,6 +12,7 @@ from topicledger.model.accounts import (
 )
 from topicledger.model.ledger import LedgerRow, LedgerSnapshot
 from topicledger.model.manifest import Manifest
+from topicledger.retries import with_retries
 from topicledger.warehouse.contract import Warehouse
 
 
@@ -30,7 +31,7 @@ def reconcile(
         IntegrityError: The ledger doesn't have the batch.
         RetriableError: The warehouse isn't reachable.
     """
-    snapshot = warehouse.snapshot(batch_id, plan_id)
+    snapshot = with_retries("reading the ledger", lambda: warehouse.snapshot(batch_id, plan_id))
     row = snapshot.row
     if row is None or row.accounts is None or not isinstance(row.manifest, Manifest):
         raise IntegrityError(

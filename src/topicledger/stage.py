@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ class Stager:
         self._judge = judge
         self._batch = batch
         self.unknown_fields = 0
+        self.reasons: Counter[str] = Counter()
 
     def add(self, chunk: Chunk) -> None:
         """Stage one chunk. Every record of it ends up in exactly one of the files.
@@ -69,6 +71,7 @@ class Stager:
             self._batch.rows.write([*columns.columns, *_coordinates(chunk, indices)])
 
     def _add_dead_letters(self, chunk: Chunk, rejected: Sequence[tuple[int, RejectedRecord]]) -> None:
+        self.reasons.update(reason.reason for _, reason in rejected)
         indices = [index for index, _ in rejected]
         texts: list[list[str | None]] = [
             [reason.reason for _, reason in rejected],

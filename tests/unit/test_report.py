@@ -49,6 +49,7 @@ def ledger_row(run_id: str = "scheduled__2026-01-01", topic: str = "user_signups
         tombstones=FILE,
         jumps=FILE,
         receipt=receipt,
+        reasons={"invalid_json": 1},
         accepted=("gap:3:400:1000",),
     )
     return LedgerRow(
@@ -187,7 +188,7 @@ def test_the_page_needs_nothing_and_runs_nothing(tmp_path: Path) -> None:
 
 def test_the_page_says_what_the_table_says(tmp_path: Path) -> None:
     """Headline, names, ranges, accounts, identities, receipt, accepted losses and next steps are there."""
-    paths = write_report(tmp_path, ledger_row(), BROKEN, BOOKS, {"invalid_json": 1})
+    paths = write_report(tmp_path, ledger_row(), BROKEN, BOOKS)
     text = Elements(paths.html.read_text()).text
     for said in (
         "Books broken",
@@ -211,7 +212,7 @@ def test_the_page_says_what_the_table_says(tmp_path: Path) -> None:
 
 def test_json_carries_the_row_as_the_ledger_has_it(tmp_path: Path) -> None:
     """The document holds outcome, row, identities and books, and reads back as the same row."""
-    paths = write_report(tmp_path, ledger_row(), HOLDS, BOOKS, {"invalid_json": 1})
+    paths = write_report(tmp_path, ledger_row(), HOLDS, BOOKS)
     document = json.loads(paths.json.read_text())
     assert (document["report_version"], document["outcome"]) == (1, "closed")
     assert msgspec.convert(document["row"], LedgerRow, strict=False) == ledger_row()

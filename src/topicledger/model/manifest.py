@@ -101,6 +101,7 @@ class Manifest(msgspec.Struct, frozen=True, tag="batch", tag_field="kind"):
         receipt: What this run produced, or None.
         acked_seen: Records read that carry the receipt's attempt; None unless the plan contains all of it.
         compacted: Whether the topic is compacted (then records of the receipt may be invisible); None: unknown.
+        reasons: Dead letters by reason.
         unknown_fields: Fields of records that the event type doesn't have; ignored.
         unchecked_jumps: Jumps in the offsets that were not read a second time.
         accepted: Losses that a person accepted.
@@ -123,6 +124,7 @@ class Manifest(msgspec.Struct, frozen=True, tag="batch", tag_field="kind"):
     receipt: Receipt | None = None
     acked_seen: int | None = None
     compacted: bool | None = None
+    reasons: dict[str, int] = {}
     unknown_fields: int = 0
     unchecked_jumps: int = 0
     accepted: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ import msgspec
 from topicledger.errors import IntegrityError, SettingsError
 from topicledger.model.accounts import Identity, PartitionBooks
 from topicledger.model.ledger import LedgerRow
+from topicledger.model.manifest import Manifest
 from topicledger.report.page import page
 from topicledger.report.verdict import verdict_on
 
@@ -36,7 +37,6 @@ def write_report(
     row: LedgerRow,
     identities: Sequence[Identity],
     partitions: Sequence[PartitionBooks],
-    reasons: Mapping[str, int] | None = None,
 ) -> ReportPaths:
     """Write `<batch_id>.<plan_id>.json` and `.html`; a repeat replaces them, and no reader ever sees a half.
 
@@ -45,7 +45,6 @@ def write_report(
         row: The ledger row.
         identities: As they were evaluated for this row and for the whole target.
         partitions: The target's books, of every topic_id.
-        reasons: How many dead letters of this batch have which reason, where the caller knows.
 
     Returns:
         The two files.
@@ -56,11 +55,12 @@ def write_report(
     """
     stem = _stem(row)
     paths = ReportPaths(folder / f"{stem}.json", folder / f"{stem}.html")
-    content = _document(row, identities, partitions, reasons or {})
+    reasons = row.manifest.reasons if isinstance(row.manifest, Manifest) else {}
+    content = _document(row, identities, partitions, reasons)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _replace(paths.json, json.dumps(content, indent=2) + "\n")
-        _replace(paths.html, page(row, identities, partitions, reasons or {}, paths.json.name))
+        _replace(paths.html, page(row, identities, partitions, reasons, paths.json.name))
     except OSError as error:
         raise SettingsError(
             f"the report can't be written to {folder}: {error.strerror or error}. "

@@ -1,0 +1,41 @@
+"""Trying again, for a bounded time, what may pass: a broker that restarts, a warehouse that is busy."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+import tenacity
+
+from topicledger.errors import RetriableError
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 30.0
+"""How long a step tries by itself before its task fails and Airflow's own retries take over."""
+
+_Result = TypeVar("_Result")
+
+
+def with_retries(doing: str, call: Callable[[], _Result]) -> _Result:
+    """Call, and call again while it fails with what may pass, for up to `RETRY_S` seconds.
+
+    Args:
+        doing: What is being done, for the log.
+        call: What to call; a repeat must be harmless.
+
+    Raises:
+        RetriableError: It still failed in the end.
+        TopicLedgerError: It failed with what doesn't pass; at once.
+    """
+    attempts = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(RetriableError),
+        wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
+        stop=tenacity.stop_after_delay(RETRY_S),
+        before_sleep=lambda state: log.warning(
+            "%s: %s; trying again", doing, state.outcome and state.outcome.exception()
+        ),
+        reraise=True,
+    )
+    return attempts(call)
