@@ -75,7 +75,7 @@ class Topics:
         """Kafka's id of a topic."""
         described = self._describe(topic)
         assert described is not None
-        return str(described.topic_id)
+        return _written(described.topic_id)
 
     def ends(self, topic: str) -> dict[int, int]:
         """The high watermark of every partition."""
@@ -100,4 +100,9 @@ class Topics:
         found = self._describe(topic)
         if found is None or len(found.partitions) != partitions:
             return None
-        return str(found.topic_id) if all(p.leader is not None for p in found.partitions) else None
+        return _written(found.topic_id) if all(p.leader is not None for p in found.partitions) else None
+
+
+def _written(topic_id: object) -> str:
+    """An id in the alphabet of Kafka's own tools."""
+    return str(topic_id).translate(str.maketrans("+/", "-_"))

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
 from confluent_kafka.admin import ConfigResource, OffsetSpec  # type: ignore[attr-defined] # re-exported there
 
 from topicledger.errors import IntegrityError
@@ -54,7 +54,7 @@ class TopicObserver:
             SettingsError: The topic doesn't exist, or may not be described; or the credentials are wrong.
             RetriableError: The broker doesn't answer.
         """
-        return str(self._describe().topic_id)
+        return written_id(self._describe().topic_id)
 
     def state(self) -> TopicState:
         """The topic's id and every partition's watermarks.
@@ -71,7 +71,7 @@ class TopicObserver:
         high = self._offsets(partitions, _LATEST, IsolationLevel.READ_UNCOMMITTED)
         return TopicState(
             self._topic,
-            str(described.topic_id),
+            written_id(described.topic_id),
             tuple(
                 Watermarks(p, low[p].offset, stable[p].offset, high[p].offset, _epoch(high[p].leader_epoch))
                 for p in partitions
@@ -117,6 +117,11 @@ class TopicObserver:
             except KafkaException:
                 self._admin.poll(0)
                 raise
+
+
+def written_id(topic_id: Uuid) -> str:
+    """A topic's id as Kafka's own tools write it: librdkafka has '+' and '/' where they have '-' and '_'."""
+    return str(topic_id).replace("+", "-").replace("/", "_")
 
 
 def _epoch(leader_epoch: int | None) -> int | None:
