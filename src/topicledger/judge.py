@@ -189,7 +189,9 @@ def _invalid_json(value: bytes, text: str, message: str) -> RejectedRecord:
     head, _, tail = message.rpartition(" (byte ")
     size = tail.removesuffix(")")
     if head and size.isdigit():
-        position = len(value[: int(size)].decode(errors="ignore"))
+        # Of trailing data the decoder names the byte after the first one, unlike everywhere else.
+        byte = int(size) - head.endswith("trailing characters")
+        position = len(value[:byte].decode(errors="ignore"))
     else:
         head, position = message, len(text)
     located = json.JSONDecodeError(head, text, position)

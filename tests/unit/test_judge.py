@@ -1,0 +1,156 @@
+"""The judge: whatever the bytes, each value gets exactly one verdict, and nothing is raised."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.bad_records import BAD, Bad
+from tests.support.records import good, sign_up
+from topicledger.errors import SettingsError
+from topicledger.judge import Judge, Judged
+from topicledger.pipeline import Check, Column
+from topicledger.signups import SIGNUPS
+
+JUDGE = Judge(SIGNUPS)
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def _damaged(value: bytes, place: int, replacement: bytes) -> bytes:
+    at = place % (len(value) + 1)
+    return value[:at] + replacement + value[at + len(replacement) :]
+
+
+documents = json_values.map(_json)
+nearly_good = st.builds(
+    lambda field, value: _json({**sign_up(1), field: value}), st.sampled_from(sorted(sign_up(1))), json_values
+)
+damaged = st.builds(_damaged, nearly_good | st.just(good(1)), st.integers(0, 500), st.binary(max_size=4))
+values = st.binary(max_size=60) | documents | nearly_good | damaged | st.sampled_from([bad.value for bad in BAD])
+
+
+def require_one_verdict_each(judged: Judged, chunk: Sequence[bytes]) -> None:
+    accepted, rejected = list(judged.accepted), [index for index, _ in judged.rejected]
+    assert accepted == sorted(accepted)
+    assert rejected == sorted(rejected)
+    assert sorted([*accepted, *rejected]) == list(range(len(chunk)))
+    assert judged.columns.num_rows == len(accepted)
+    assert judged.columns.schema.names == [column.name for column in SIGNUPS.columns]
+
+
+@given(st.lists(values, max_size=12))
+def test_every_value_gets_one_verdict(chunk: list[bytes]) -> None:
+    """Of any bytes each value is either accepted or rejected, in order, and the judge never raises."""
+    require_one_verdict_each(JUDGE.chunk(chunk), chunk)
+
+
+@given(st.lists(values, max_size=8))
+def test_verdicts_do_not_depend_on_the_neighbours(chunk: list[bytes]) -> None:
+    """A value's verdict in a chunk is the one that it gets alone."""
+    together = JUDGE.chunk(chunk)
+    rejected = {index: str(reason) for index, reason in together.rejected}
+    for index, value in enumerate(chunk):
+        alone = JUDGE.chunk([value])
+        assert [str(reason) for _, reason in alone.rejected] == ([rejected[index]] if index in rejected else [])
+
+
+@given(st.lists(values, max_size=8))
+def test_what_a_dead_letter_says_can_be_stored(chunk: list[bytes]) -> None:
+    """A reason is a short code, and its sentence is text that every warehouse can hold, of bounded length."""
+    for _, reason in JUDGE.chunk(chunk).rejected:
+        assert reason.reason.replace("_", "").isalnum()
+        assert len(reason.reason) < 30
+        assert "\0" not in str(reason)
+        assert 0 < len(str(reason).encode()) < 4_000
+
+
+@given(st.lists(values, max_size=8))
+def test_accepted_texts_can_be_stored(chunk: list[bytes]) -> None:
+    """No accepted row has U+0000 in a text, a NULL in a column that has none, or a time that no table can hold."""
+    for row in JUDGE.chunk(chunk).columns.to_pylist():
+        assert not any("\0" in value for value in row.values() if isinstance(value, str))
+        assert all(row[column.name] is not None for column in SIGNUPS.columns if not column.nullable)
+        assert 1 <= row["signed_up_at"].year <= 9999
+
+
+@pytest.mark.parametrize("bad", BAD, ids=[bad.name for bad in BAD])
+def test_bad_value(bad: Bad) -> None:
+    """Each kind of bad value is rejected with its reason and with the place where it breaks."""
+    [(index, reason)] = JUDGE.chunk([bad.value]).rejected
+    assert (index, reason.reason) == (0, bad.reason)
+    assert bad.says in str(reason)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b" ",
+        b"x",
+        b"{",
+        b"{}x",
+        b"{} x",
+        b'{"a":1}\n\n  {"a":1}',
+        b"1 2",
+        b"[1,",
+        b"[,1]",
+        b'{"a" 1}',
+        "{'é': 1}".encode(),
+    ],
+)
+def test_json_breaks_where_the_standard_library_says(value: bytes) -> None:
+    """Line and column of broken JSON are those of Python's own JSONDecodeError."""
+    [(_, reason)] = JUDGE.chunk([value]).rejected
+    with pytest.raises(json.JSONDecodeError) as expected:
+        json.loads(value)
+    assert reason.reason == "invalid_json"
+    assert str(reason).endswith(str(expected.value).partition(": ")[2])
+
+
+def test_unknown_fields_are_counted_and_kept_out() -> None:
+    """Fields that the event doesn't have are counted over the chunk, and a row has only the declared columns."""
+    judged = JUDGE.chunk([good(1, x=1, y={"z": [1]}), good(2), good(3, x=None)])
+    assert judged.unknown_fields == 3
+    assert len(judged.accepted) == 3
+    assert judged.columns.schema.names == [column.name for column in SIGNUPS.columns]
+
+
+def test_clean_up_and_derived_columns() -> None:
+    """Texts are trimmed, e-mail is in lower case, the domain and the date in UTC are derived."""
+    [row] = JUDGE.chunk(
+        [good(1, email=" A@B.EXAMPLE ", full_name=" ", signed_up_at="2026-01-01T00:30:00+01:00")]
+    ).columns.to_pylist()
+    assert (row["email"], row["email_domain"], row["full_name"]) == ("a@b.example", "b.example", "")
+    assert str(row["signup_date"]) == "2025-12-31"
+
+
+def test_nothing_to_judge() -> None:
+    """A chunk of no values gives no rows, with the declared columns."""
+    require_one_verdict_each(JUDGE.chunk([]), [])
+
+
+def test_check_of_an_unknown_field() -> None:
+    """A check of a field that the event doesn't have is refused before the first record, and named."""
+    pipeline = dataclasses.replace(SIGNUPS, checks=(Check("no_such", ".", "is not"),))
+    with pytest.raises(SettingsError, match="no_such"):
+        Judge(pipeline)
+
+
+def test_clean_up_that_leaves_a_column_out() -> None:
+    """A clean-up that doesn't give a declared column is a SettingsError that names it."""
+    pipeline = dataclasses.replace(SIGNUPS, columns=(*SIGNUPS.columns, Column("score", "int64")))
+    with pytest.raises(SettingsError, match="score"):
+        Judge(pipeline).chunk([good(1)])
