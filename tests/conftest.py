@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from devstack.broker import Broker, running_broker
 from devstack.postgres import Postgres, running_postgres
+from tests.support.places import KINDS, duckdb_file, postgres_database
 from topicledger.warehouse.contract import WarehouseSettings
 
 
@@ -36,27 +35,17 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
 @pytest.fixture
 def duckdb_settings(tmp_path: Path) -> WarehouseSettings:
     """A DuckDB file that doesn't exist yet."""
-    return WarehouseSettings("warehouse_default", "duckdb", host=str(tmp_path / "warehouse" / "ledger.duckdb"))
+    return duckdb_file(tmp_path)
 
 
 @pytest.fixture
 def postgres_settings(postgres_server: Postgres) -> Iterator[WarehouseSettings]:
     """An empty PostgreSQL database, dropped after the test."""
-    name = f"case_{uuid.uuid4().hex[:12]}"
-    postgres_server.create_database(name)
-    yield WarehouseSettings(
-        "warehouse_default",
-        "postgres",
-        host=postgres_server.host,
-        port=postgres_server.port,
-        login=postgres_server.user,
-        schema=name,
-    )
-    with psycopg.connect(postgres_server.dsn(), autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    with postgres_database(postgres_server) as settings:
+        yield settings
 
 
-@pytest.fixture(params=["duckdb", "postgres"])
+@pytest.fixture(params=KINDS)
 def place(request: pytest.FixtureRequest) -> WarehouseSettings:
     """An empty warehouse of each kind."""
     found = request.getfixturevalue(f"{request.param}_settings")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from devstack.broker import Broker
-from tests.support.steps import Case
-from tests.support.topics import Topics, unique_topic
-from topicledger.signups import SIGNUPS
+from tests.support.places import KINDS, duckdb_file, postgres_database
+from tests.support.steps import Case, make_case
+from tests.support.topics import Topics
 from topicledger.warehouse.contract import WarehouseSettings
-
-MakeCase = Callable[..., Case]
 
 
 @pytest.fixture(scope="session")
@@ -22,24 +19,32 @@ def topics(kafka_broker: Broker) -> Topics:
     return Topics(kafka_broker.bootstrap)
 
 
-def _case(topics: Topics, place: WarehouseSettings, tmp_path: Path, partitions: int) -> Case:
-    staging = tmp_path / "staging"
-    staging.mkdir(mode=0o700)
-    topic = unique_topic()
-    topics.create(topic, partitions)
-    pipeline = dataclasses.replace(
-        SIGNUPS, name=topic.replace(".", "_"), topic=topic, staging_dir=str(staging), transaction_wait_s=1.0
-    )
-    return Case(topics, place, pipeline)
-
-
 @pytest.fixture
 def case(topics: Topics, place: WarehouseSettings, tmp_path: Path) -> Case:
     """A topic of two partitions, on each warehouse."""
-    return _case(topics, place, tmp_path, 2)
+    return make_case(topics, place, tmp_path)
 
 
 @pytest.fixture
 def duckdb_case(topics: Topics, duckdb_settings: WarehouseSettings, tmp_path: Path) -> Case:
     """The same on DuckDB alone, where the warehouse doesn't matter."""
-    return _case(topics, duckdb_settings, tmp_path, 2)
+    return make_case(topics, duckdb_settings, tmp_path)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def module_place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WarehouseSettings]:
+    """A warehouse of each kind for a module whose tests only look at one and the same batch."""
+    if request.param == "duckdb":
+        yield duckdb_file(tmp_path_factory.mktemp("module"))
+        return
+    with postgres_database(request.getfixturevalue("postgres_server")) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def module_case(topics: Topics, module_place: WarehouseSettings, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """A topic of two partitions for such a module; it takes records of any time."""
+    anything = {"message.timestamp.after.max.ms": "9223372036854775807"}
+    return make_case(topics, module_place, tmp_path_factory.mktemp("module"), config=anything)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import kafka_utils
 from kafka_utils import Run, StagedResult
 from tests.support.oracle import Oracle
 from tests.support.records import Record, produce
-from tests.support.topics import Topics
+from tests.support.topics import Topics, unique_topic
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.load import load_batch
 from topicledger.model.accounts import Accounts, require_closed
@@ -25,6 +25,7 @@ from topicledger.model.manifest import Manifest
 from topicledger.model.plan import Receipt
 from topicledger.pipeline import Pipeline
 from topicledger.reconcile import reconcile
+from topicledger.signups import SIGNUPS
 from topicledger.warehouse.connect import open_warehouse
 from topicledger.warehouse.contract import Warehouse, WarehouseSettings
 
@@ -68,6 +69,23 @@ class Case:
         return sorted(Path(self.pipeline.staging_dir).iterdir())
 
 
+def make_case(
+    topics: Topics,
+    place: WarehouseSettings,
+    folder: Path,
+    partitions: int = 2,
+    config: Mapping[str, str] | None = None,
+) -> Case:
+    """Make a topic and a private staging folder, and declare the shipped pipeline over them."""
+    staging = folder / "staging"
+    staging.mkdir(mode=0o700)
+    topic = unique_topic()
+    topics.create(topic, partitions, config)
+    name = topic.replace(".", "_")
+    pipeline = dataclasses.replace(SIGNUPS, name=name, topic=topic, staging_dir=str(staging), transaction_wait_s=1.0)
+    return Case(topics, place, pipeline)
+
+
 @dataclass
 class OneRun:
     """One DAG run: what its tasks have handed on so far."""
@@ -77,7 +95,6 @@ class OneRun:
     receipt: Receipt | None = None
     staged: StagedResult | None = None
     row: LedgerRow | None = None
-    accept: Sequence[str] = field(default_factory=tuple)
 
     @property
     def run(self) -> Run:

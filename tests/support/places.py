@@ -1,0 +1,34 @@
+"""Empty warehouses for cases of any scope."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from devstack.postgres import Postgres
+from topicledger.warehouse.contract import WarehouseSettings
+
+KINDS = ("duckdb", "postgres")
+
+
+def duckdb_file(folder: Path) -> WarehouseSettings:
+    """A DuckDB file that doesn't exist yet."""
+    return WarehouseSettings("warehouse_default", "duckdb", host=str(folder / "warehouse" / "ledger.duckdb"))
+
+
+@contextmanager
+def postgres_database(server: Postgres) -> Iterator[WarehouseSettings]:
+    """An empty database, dropped when the block ends."""
+    name = f"case_{uuid.uuid4().hex[:12]}"
+    server.create_database(name)
+    try:
+        yield WarehouseSettings(
+            "warehouse_default", "postgres", host=server.host, port=server.port, login=server.user, schema=name
+        )
+    finally:
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
