@@ -175,9 +175,9 @@ class Batch:
 
     def manifest(self) -> Manifest:
         files = self.files()
-        counts = (self.rows, self.dead_letters, self.tombstones, self.jumps)
-        staged = {
-            name: StagedFile(f"{name}.csv", len(raw), hashlib.sha256(raw).hexdigest(), len(count), len(raw))
+        counts: tuple[list[Any], ...] = (self.rows, self.dead_letters, self.tombstones, self.jumps)
+        staged: dict[str, Any] = {
+            name: StagedFile(f"{name}.csv", len(raw), hashlib.sha256(raw).hexdigest(), len(count), _longest(count))
             for (name, raw), count in zip(files.items(), counts, strict=True)
         }
         return Manifest(
@@ -212,6 +212,11 @@ class Batch:
 
 def streams(files: Mapping[str, bytes]) -> StagedStreams:
     return StagedStreams(**{name: io.BytesIO(raw) for name, raw in files.items()})
+
+
+def _longest(records: Sequence[Any]) -> int:
+    """At least the bytes of the longest record: every character escaped or of four bytes."""
+    return max((4 * len(str(record)) for record in records), default=0)
 
 
 def _csv(records: Sequence[Mapping[str, Any]], fields: Sequence[tuple[str, pa.DataType]]) -> bytes:
@@ -262,8 +267,7 @@ def apply(transaction: LoadTransaction, batch: Batch) -> Loaded:
     staged = transaction.count_staged(batch.planned)
     here = {r.partition: positions[(batch.topic_id, r.partition)] for r in batch.planned}
     applied = tuple(
-        OffsetRange(r.partition, min(r.end, max(r.start, here[r.partition].position)), r.end)
-        for r in batch.planned
+        OffsetRange(r.partition, min(r.end, max(r.start, here[r.partition].position)), r.end) for r in batch.planned
     )
     counts = transaction.apply(manifest, applied)
     row = LedgerRow(

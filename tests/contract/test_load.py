@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
-from tests.contract.batches import Batch, load, origin
+from tests.contract.batches import Batch, apply, load, origin, streams
 from tests.contract.places import Place
-from topicledger.model.plan import OffsetRange
+from topicledger.errors import IntegrityError
+from topicledger.model.plan import OffsetRange, Position
 
 
 def batch_of(start: int, end: int, **more: object) -> Batch:
@@ -60,3 +63,176 @@ def test_overlap(place: Place, run: str) -> None:
     a = load(warehouse, batch).accounts
     assert (a.already_loaded, a.loaded, a.dead_letters, a.tombstones) == (4, 1, 1, 1)
     assert (a.gap, a.invisible, a.duplicates) == (2, 0, 0)
+
+
+def rows_of(place: Place) -> list[tuple[object, ...]]:
+    return place.query(f"SELECT _kafka_partition, _kafka_offset, amount FROM {place.schema}.events ORDER BY 1, 2")
+
+
+def test_leaving_without_commit(place: Place) -> None:
+    """A block that ends without commit leaves nothing, and the next load isn't in its way."""
+    warehouse = place.ready()
+    origin(warehouse)
+    batch = batch_of(0, 5, target=warehouse.target).dead(0, 4)
+    batch.rows.pop()
+    with warehouse.loading() as transaction:
+        apply(transaction, batch)
+    with pytest.raises(RuntimeError, match="on the way"), warehouse.loading() as transaction:  # noqa: PT012 - the block is what rolls back
+        apply(transaction, batch)
+        raise RuntimeError("on the way")
+    for table in ("events", "events_dead_letters", "topicledger_batches"):
+        assert place.query(f"SELECT COUNT(*) FROM {place.schema}.{table}") == [(0,)]
+    assert warehouse.positions("events")[0].position == 0
+    assert load(warehouse, batch).accounts.loaded == 4
+
+
+def test_duplicates_within_a_batch(place: Place) -> None:
+    """Of one key the lowest (partition, offset) wins, whatever the order in the file."""
+    warehouse = place.ready()
+    origin(warehouse, 0, 1)
+    batch = Batch([OffsetRange(0, 0, 3), OffsetRange(1, 0, 3)])
+    batch.row(1, 0, 7, amount=10).row(0, 2, 7, amount=2).row(0, 1, 7, amount=1).row(1, 1, 8, amount=11)
+    batch.row(0, 0, 9, amount=0).row(1, 2, 8, amount=11)
+    a = load(warehouse, batch).accounts
+    assert (a.loaded, a.duplicates, a.conflicts) == (3, 3, 2)
+    assert rows_of(place) == [(0, 0, 0), (0, 1, 1), (1, 1, 11)]
+
+
+def test_the_winner_inside_applied(place: Place) -> None:
+    """A record before the applied range doesn't take part: it was judged by an earlier batch."""
+    warehouse = place.ready()
+    origin(warehouse)
+    load(warehouse, Batch([OffsetRange(0, 0, 2)]).tombstone(0, 0).tombstone(0, 1))
+    batch = Batch([OffsetRange(0, 0, 4)], run="run-2").row(0, 0, 1, amount=0).tombstone(0, 1)
+    batch.row(0, 3, 1, amount=3).row(0, 2, 1, amount=2)
+    a = load(warehouse, batch).accounts
+    assert (a.already_loaded, a.loaded, a.duplicates, a.conflicts) == (2, 1, 1, 1)
+    assert rows_of(place) == [(0, 2, 2)]
+
+
+def test_duplicates_across_batches(place: Place) -> None:
+    """The earlier batch's row stays; the later is counted, and as a conflict only where it differs."""
+    warehouse = place.ready()
+    origin(warehouse)
+    load(warehouse, Batch([OffsetRange(0, 0, 2)]).row(0, 0, 1).row(0, 1, 2, note=None))
+    batch = Batch([OffsetRange(0, 2, 6)], run="run-2").row(0, 2, 1).row(0, 3, 2, note="")
+    batch.row(0, 4, 1, amount=5).row(0, 5, 3)
+    a = load(warehouse, batch).accounts
+    assert (a.loaded, a.duplicates, a.conflicts) == (1, 3, 2)
+    assert rows_of(place) == [(0, 0, 1), (0, 1, 1), (0, 5, 1)]
+
+
+def test_the_same_coordinates_of_another_topic(place: Place) -> None:
+    """Coordinates of an older topic_id don't pass for those of the new one."""
+    warehouse = place.ready()
+    origin(warehouse)
+    load(warehouse, batch_of(0, 3))
+    again = batch_of(0, 3, run="run-2", topic_id="anotherTopicId")
+    warehouse.add_positions([Position("events", "anotherTopicId", 0, 0, 0)])
+    a = load(warehouse, again).accounts
+    assert (a.loaded, a.duplicates, a.conflicts) == (0, 3, 0)
+
+
+def test_an_empty_batch(place: Place) -> None:
+    """Files with a header only make a ledger row and nothing else."""
+    warehouse = place.ready()
+    origin(warehouse)
+    a = load(warehouse, Batch([OffsetRange(0, 0, 0)])).accounts
+    assert (a.records, a.loaded, a.gap, a.invisible) == (0, 0, 0, 0)
+    assert len(warehouse.history(10)) == 1
+
+
+def test_a_plan_without_partitions(place: Place) -> None:
+    """No range at all is an empty batch too."""
+    warehouse = place.ready()
+    assert load(warehouse, Batch([])).accounts.loaded == 0
+
+
+def test_many_partitions(place: Place) -> None:
+    """Hundreds of ranges are one statement."""
+    warehouse = place.ready()
+    origin(warehouse, *range(300))
+    batch = Batch([OffsetRange(p, 0, 2) for p in range(300)])
+    for partition in range(300):
+        batch.row(partition, 0, partition).row(partition, 1, partition)
+    a = load(warehouse, batch).accounts
+    assert (a.loaded, a.duplicates) == (300, 300)
+
+
+def test_staged_counts_find_what_is_wrong(place: Place) -> None:
+    """Coordinates that repeat, across kinds too, or lie outside the plan are counted as what they are."""
+    warehouse = place.ready()
+    origin(warehouse)
+    batch = Batch([OffsetRange(0, 5, 8)]).row(0, 5, 1).row(0, 5, 2).dead(0, 5).tombstone(0, 6)
+    batch.row(0, 8, 3).row(0, 4, 4).row(1, 5, 5).dead(2, 0)
+    with warehouse.loading() as transaction:
+        transaction.copy_staged(batch.manifest(), streams(batch.files()))
+        transaction.lock_positions()
+        counts = transaction.count_staged(batch.planned)
+    assert (counts.rows, counts.dead_letters, counts.tombstones) == (5, 2, 1)
+    assert (counts.distinct_coordinates, counts.outside_plan) == (6, 4)
+
+
+def damaged(files: Mapping[str, bytes], name: str, old: bytes, new: bytes) -> dict[str, bytes]:
+    assert old in files[name]
+    return {**files, name: files[name].replace(old, new, 1)}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("rows", b'"00000000-0000-0000-0000-000000000001"', b'"not-a-uuid"'),
+        ("rows", b",true,", b",maybe,"),
+        ("rows", b",true,", b",true"),
+        ("rows", b"amount", b"amounts"),
+        ("rows", b'"event_id","amount"', b'"amount","event_id"'),
+        ("rows", b'"n"', b'"n'),
+        ("rows", b'"n"', b'"\xff"'),
+        ("rows", b'"n"', b""),
+        ("dead_letters", b'"ew=="', b'"e!"'),
+        ("dead_letters", b'"{}"', b'"{"'),
+        ("tombstones", b"0,2", b"0,x"),
+        ("jumps", b"partition", b"p"),
+    ],
+)
+def test_staged_bytes_that_do_not_parse(place: Place, name: str, old: bytes, new: bytes) -> None:
+    """Bytes that aren't what they should be stop the load, and nothing of it stays."""
+    warehouse = place.ready()
+    origin(warehouse)
+    batch = Batch([OffsetRange(0, 0, 3)]).row(0, 0, 1).dead(0, 1, headers="{}").tombstone(0, 2)
+    batch.target = warehouse.target
+    files = damaged(batch.files(), name, old, new)
+    with pytest.raises(IntegrityError), warehouse.loading() as transaction:  # noqa: PT012 - the block is what rolls back
+        transaction.copy_staged(batch.manifest(), streams(files))
+        transaction.lock_positions()
+        transaction.apply(batch.manifest(), batch.planned)
+        transaction.commit()
+    assert rows_of(place) == []
+
+
+def test_a_stream_that_fails(place: Place) -> None:
+    """An error of the stream itself, such as a digest that differs, reaches the caller as it is."""
+
+    class Failing:
+        closed = False
+
+        def __init__(self, first: bytes) -> None:
+            self.blocks = [first]
+
+        def read(self, _size: int = -1) -> bytes:
+            if not self.blocks:
+                raise IntegrityError("the digest differs")
+            return self.blocks.pop()
+
+        def readable(self) -> bool:
+            return True
+
+        def close(self) -> None:
+            self.closed = True
+
+    warehouse = place.ready()
+    batch = batch_of(0, 3, target=warehouse.target)
+    files = streams(batch.files())
+    failing = type(files)(Failing(batch.files()["rows"]), files.dead_letters, files.tombstones, files.jumps)  # type: ignore[arg-type]
+    with pytest.raises(IntegrityError, match="the digest differs"), warehouse.loading() as transaction:
+        transaction.copy_staged(batch.manifest(), failing)

@@ -27,6 +27,4 @@ def open_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse
             f"connection {settings.conn_id} is of type {settings.conn_type}, whose driver can't be imported "
             f"({error}): pip install 'topicledger[{settings.conn_type}]'"
         ) from error
-    raise SettingsError(
-        f"connection {settings.conn_id} is of type {settings.conn_type!r}: use 'duckdb' or 'postgres'"
-    )
+    raise SettingsError(f"connection {settings.conn_id} is of type {settings.conn_type!r}: use 'duckdb' or 'postgres'")

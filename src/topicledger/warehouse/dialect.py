@@ -127,9 +127,7 @@ DUCKDB = Dialect(
         SELECT table_name, column_name, data_type, NOT is_nullable, column_default IS NOT NULL
         FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = ?""",
     unique_query="SELECT '', '' WHERE ? IS NULL",
-    schema_query=(
-        "SELECT 1 FROM duckdb_schemas() WHERE database_name = current_database() AND schema_name = ?"
-    ),
+    schema_query=("SELECT 1 FROM duckdb_schemas() WHERE database_name = current_database() AND schema_name = ?"),
 )
 
 

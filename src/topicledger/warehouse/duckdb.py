@@ -26,15 +26,16 @@ from topicledger.warehouse.tables import StoredColumn
 
 log = logging.getLogger(__name__)
 
-# One and the same for every session: DuckDB refuses a second one in this process with other options.
+# DuckDB refuses a second connection of this process to the same file with other options.
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
-    "memory_limit": "1GB",
     "preserve_insertion_order": "false",
     "lock_configuration": "true",
 }
+_EXTRA = {"memory_limit": "1GB"}
+"""What the connection's Extra may change. DuckDB spills beside the file what doesn't fit."""
 
 
 def duckdb_file(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
@@ -44,13 +45,19 @@ def duckdb_file(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
         SettingsError: The connection names no file on a local disk.
     """
     name = settings.host or settings.schema
-    if not name or name.startswith(":memory:") or "://" in name or name.startswith("md:"):
+    if not name or "://" in name or name.startswith((":memory:", "md:")):
         raise SettingsError(
             f"connection {settings.conn_id}: its host is {name!r}; use the path of a DuckDB file on a local disk"
         )
     path = Path(name).expanduser()
     if not path.is_absolute():
         raise SettingsError(f"connection {settings.conn_id}: {name} is a relative path, use an absolute one")
+    unknown = sorted(set(settings.extra) - set(_EXTRA))
+    if unknown:
+        raise SettingsError(
+            f"connection {settings.conn_id}: its Extra has {', '.join(unknown)}, which DuckDB connections don't "
+            f"take here; usable is {', '.join(_EXTRA)}"
+        )
     return SqlWarehouse(pipeline, DUCKDB, lambda create: DuckdbSession(settings, path, create=create))
 
 
@@ -68,7 +75,7 @@ class DuckdbSession:
                     f"connection {settings.conn_id}: there is no DuckDB file {path}; the first run creates it, "
                     "where the pipeline declares create_tables=True"
                 )
-            self._connection = duckdb.connect(str(path), config=_CONFIG)
+            self._connection = duckdb.connect(str(path), config={**_CONFIG, **_EXTRA, **settings.extra})
         except (duckdb.Error, OSError) as error:
             raise failed(error, settings, path) from error
 
@@ -87,13 +94,18 @@ class DuckdbSession:
         """Do nothing: of two that create the same table, one conflicts."""
 
     def lock_new_positions(self, version_table: str) -> None:
-        """Write the version's row: another thread's write of it conflicts; processes exclude each other anyway."""
-        self.execute(f"UPDATE {version_table} SET version = version")  # noqa: S608 - a quoted name
+        """Write the version's row, so that another thread conflicts; processes exclude each other anyway."""
+        self._touch(version_table, "version")
 
     def lock(self, positions_table: str, target: str) -> None:
         """Begin the transaction and write the target's position rows, so that another thread conflicts."""
         self.begin()
-        self.execute(f"UPDATE {positions_table} SET generation = generation WHERE target = ?", (target,))  # noqa: S608 - a quoted name
+        self._touch(positions_table, "generation", " WHERE target = ?", (target,))
+
+    def _touch(self, table: str, column: str, where: str = "", values: Sequence[Any] = ()) -> None:
+        # There and back: DuckDB skips an update that changes nothing, and then nobody conflicts with it.
+        for sign in "+-":
+            self.execute(f"UPDATE {table} SET {column} = {column} {sign} 1{where}", values)  # noqa: S608 - constants
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows."""
@@ -113,9 +125,7 @@ class DuckdbSession:
     def copy(self, table: str, columns: Sequence[StoredColumn], stream: BinaryIO, block_bytes: int) -> None:
         """Copy a CSV stream to its end, parsed here, block by block."""
         batches: CsvBatches | None = None
-        picked = ", ".join(
-            f"CAST({quoted(column.name)} AS {DUCKDB.types[column.type]})" for column in columns
-        )
+        picked = ", ".join(f"CAST({quoted(column.name)} AS {DUCKDB.types[column.type]})" for column in columns)
         try:
             batches = CsvBatches(stream, columns, block_bytes)
             self._connection.register("topicledger_csv", batches.reader())

@@ -13,6 +13,7 @@ from topicledger.warehouse.dialect import StoredType
 from topicledger.warehouse.tables import StoredColumn
 
 _SMALLEST_BLOCK_BYTES = 1024 * 1024
+_LARGEST_BLOCK_BYTES = 2**31 - 1
 
 # UUID and JSON are text here; DuckDB casts them as it inserts, and refuses what isn't one.
 _ARROW: dict[StoredType, pa.DataType] = {
@@ -39,7 +40,9 @@ class CsvBatches:
         self._batches = csv.open_csv(
             stream,
             # No record is longer than block_bytes; a block of twice that has a record's end in it.
-            read_options=csv.ReadOptions(block_size=max(_SMALLEST_BLOCK_BYTES, 2 * block_bytes)),
+            read_options=csv.ReadOptions(
+                block_size=min(max(_SMALLEST_BLOCK_BYTES, 2 * block_bytes), _LARGEST_BLOCK_BYTES)
+            ),
             parse_options=csv.ParseOptions(newlines_in_values=True),
             convert_options=csv.ConvertOptions(
                 column_types={column.name: _ARROW[column.type] for column in columns},

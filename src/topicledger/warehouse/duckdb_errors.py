@@ -14,7 +14,7 @@ from topicledger.warehouse.contract import WarehouseSettings
 
 _HOLDER = re.compile(r"Conflicting lock is held in (.*?\(PID \d+\))")
 _A_PERSON_FIXES = re.compile(
-    r"Permission denied|Read-only file system|not a valid DuckDB database|version number|Is a directory", re.I
+    r"Permission denied|Read-only file system|not a valid DuckDB database|version number|Is a directory", re.IGNORECASE
 )
 _ERRNO_A_PERSON_FIXES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR)
 
@@ -32,6 +32,11 @@ def failed(error: duckdb.Error | OSError, settings: WarehouseSettings, path: Pat
     if isinstance(error, OSError):
         wrong = error.errno in _ERRNO_A_PERSON_FIXES
         return SettingsError(where) if wrong else RetriableError(where)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return RetriableError(f"{where}. Nothing was changed; a larger memory_limit may be given in the Extra")
+    # Our statements parse; what doesn't is an option from the Extra.
+    if isinstance(error, duckdb.ParserException):
+        return SettingsError(f"{where}. Correct the connection's Extra")
     if isinstance(error, duckdb.IOException | duckdb.PermissionException) and _A_PERSON_FIXES.search(text):
         return SettingsError(f"{where}. Correct the path, its permissions or the installed DuckDB")
     # OperationalError: files, memory, conflicts between threads; FatalException: the instance must be opened anew.

@@ -39,10 +39,7 @@ class LedgerTables:
 
     def positions(self, session: Session, topic: str | None = None) -> tuple[Position, ...]:
         """The target's position rows, of one topic or of all."""
-        sql = (
-            f"SELECT {self._position_columns} FROM {self._tables.positions.sql} "
-            f"WHERE target = {self._dialect.mark}"
-        )
+        sql = f"SELECT {self._position_columns} FROM {self._tables.positions.sql} WHERE target = {self._dialect.mark}"
         values = [self._tables.target]
         if topic is not None:
             sql += f" AND topic = {self._dialect.mark}"

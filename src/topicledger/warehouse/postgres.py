@@ -25,10 +25,32 @@ OLDEST_SERVER = 150000
 """PostgreSQL 15, the first whose COPY compares the header's names with the table's."""
 
 _EXTRA = frozenset(
-    """sslmode sslrootcert sslcert sslkey sslpassword sslcrl sslcrldir sslnegotiation ssl_min_protocol_version
-    ssl_max_protocol_version channel_binding require_auth gssencmode krbsrvname target_session_attrs
-    load_balance_hosts connect_timeout keepalives keepalives_idle keepalives_interval keepalives_count
-    tcp_user_timeout hostaddr options""".split()
+    [
+        "sslmode",
+        "sslrootcert",
+        "sslcert",
+        "sslkey",
+        "sslpassword",
+        "sslcrl",
+        "sslcrldir",
+        "sslnegotiation",
+        "ssl_min_protocol_version",
+        "ssl_max_protocol_version",
+        "channel_binding",
+        "require_auth",
+        "gssencmode",
+        "krbsrvname",
+        "target_session_attrs",
+        "load_balance_hosts",
+        "connect_timeout",
+        "keepalives",
+        "keepalives_idle",
+        "keepalives_interval",
+        "keepalives_count",
+        "tcp_user_timeout",
+        "hostaddr",
+        "options",
+    ]
 )
 _DEFAULTS = {
     "connect_timeout": 10,

@@ -22,7 +22,7 @@ _REFUSED_LOGIN = re.compile(
     r"|not allowed to|SSL|certificate|invalid (connection option|.*value|integer value|port)|unsupported",
 )
 _NOT_THERE_YET = re.compile(
-    r"No such file or directory|Connection refused|starting up|shutting down|timeout", re.I
+    r"No such file or directory|Connection refused|starting up|shutting down|timeout", re.IGNORECASE
 )
 
 
@@ -33,9 +33,7 @@ def connecting_failed(error: psycopg.Error, settings: WarehouseSettings) -> Topi
         f"connection {settings.conn_id}: can't connect to PostgreSQL at {settings.host or 'the default host'}, "
         f"database {settings.schema or 'by default'}, user {settings.login or 'by default'}: {text}"
     )
-    if not _NOT_THERE_YET.search(text) and (
-        isinstance(error, psycopg.ProgrammingError) or _REFUSED_LOGIN.search(text)
-    ):
+    if not _NOT_THERE_YET.search(text) and (isinstance(error, psycopg.ProgrammingError) or _REFUSED_LOGIN.search(text)):
         return SettingsError(f"{where}. Correct the connection's fields, or have the access granted")
     return RetriableError(f"{where}. Nothing was changed; try again")
 
@@ -46,9 +44,7 @@ def statement_failed(error: psycopg.Error, settings: WarehouseSettings) -> Topic
     text = _without_password(error.diag.message_primary or " ".join(str(error).split()), settings)
     where = f"connection {settings.conn_id}: PostgreSQL says {state or type(error).__name__}: {text}"
     if state == "42501":
-        return SettingsError(
-            f"{where}. Grant it to user {settings.login or 'by default'}; nothing was changed"
-        )
+        return SettingsError(f"{where}. Grant it to user {settings.login or 'by default'}; nothing was changed")
     if state.startswith(_A_PERSON_FIXES):
         return SettingsError(f"{where}. Nothing was changed")
     if state.startswith(_MAY_PASS) or (not state and isinstance(error, psycopg.OperationalError)):

@@ -128,9 +128,7 @@ class Tables:
         self.target = f"{schema}.{name}"
         self.rows = Table(schema, name, (*columns, *OWN), (pipeline.key,), "UNIQUE")
         self.dead_letters = Table(schema, f"{name}_dead_letters", (*dead_letter_columns("bytes"), *OWN))
-        self.positions = Table(
-            schema, "topicledger_positions", POSITIONS, ("target", "topic_id", "partition")
-        )
+        self.positions = Table(schema, "topicledger_positions", POSITIONS, ("target", "topic_id", "partition"))
         self.batches = Table(schema, "topicledger_batches", BATCHES, ("batch_id", "plan_id"))
         self.version = Table(schema, "topicledger_schema", (StoredColumn("version", "int32"),), ("version",))
         self.all = (self.rows, self.dead_letters, self.positions, self.batches, self.version)
@@ -138,7 +136,7 @@ class Tables:
     @property
     def insert_version(self) -> str:
         """The statement that records the version of a ledger that was just created."""
-        return f"INSERT INTO {self.version.sql} VALUES ({SCHEMA_VERSION})"
+        return f"INSERT INTO {self.version.sql} VALUES ({SCHEMA_VERSION})"  # noqa: S608 - constants
 
     def ddl(self, dialect: Dialect, missing: frozenset[str] | None = None) -> tuple[str, ...]:
         """The statements that create these tables, in order.

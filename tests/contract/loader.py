@@ -1,0 +1,45 @@
+"""A process that loads one batch, trying again as a scheduler would. Prints `applied` or `repeated`.
+
+Arguments: JSON of the connection's fields, of the run, and of start and end offset.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from tests.contract.batches import Batch, Loaded, load
+from tests.contract.places import Place
+from topicledger.errors import RetriableError
+from topicledger.model.plan import OffsetRange
+from topicledger.warehouse.contract import Warehouse, WarehouseSettings
+
+
+def numbered(start: int, end: int, run: str) -> Batch:
+    batch = Batch([OffsetRange(0, start, end)], run=run)
+    for offset in range(start, end):
+        batch.row(0, offset, offset)
+    return batch
+
+
+def load_patiently(warehouse: Warehouse, batch: Batch, limit_s: float = 60) -> Loaded:
+    """Load, again whenever the error says so."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        try:
+            return load(warehouse, batch)
+        except RetriableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def main(settings: str, run: str, start: str, end: str) -> None:
+    warehouse = Place(WarehouseSettings(**json.loads(settings))).warehouse()
+    done = load_patiently(warehouse, numbered(int(start), int(end), run))
+    sys.stdout.write("repeated" if done.repeated else "applied")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

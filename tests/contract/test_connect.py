@@ -1,0 +1,51 @@
+"""The choice of the warehouse by its connection."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.contract.batches import pipeline
+from topicledger.errors import SettingsError
+from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.contract import WarehouseSettings
+
+BLOCKED = """
+import sys
+sys.modules["{driver}"] = None
+from topicledger.errors import SettingsError
+from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.contract import WarehouseSettings
+from tests.contract import batches
+try:
+    open_warehouse(WarehouseSettings("w", "{kind}", host="/x"), batches.pipeline())
+except SettingsError as error:
+    print(error)
+"""
+
+
+def test_an_unknown_type() -> None:
+    """The types that work are named."""
+    with pytest.raises(SettingsError, match="use 'duckdb' or 'postgres'"):
+        open_warehouse(WarehouseSettings("w", "mysql"), pipeline())
+
+
+@pytest.mark.parametrize(("kind", "driver"), [("duckdb", "duckdb"), ("postgres", "psycopg")])
+def test_a_missing_driver(kind: str, driver: str) -> None:
+    """The error has the command that installs it; the other warehouse doesn't need it."""
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED.format(kind=kind, driver=driver)],
+        env={"PYTHONPATH": ":".join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"pip install 'topicledger[{kind}]'" in done.stdout
+
+
+def test_settings_hide_their_secrets() -> None:
+    """The repr has neither the password nor the Extra."""
+    shown = repr(WarehouseSettings("w", "postgres", password="hunter2", extra={"sslpassword": "hunter3"}))
+    assert "hunter" not in shown

@@ -1,0 +1,119 @@
+"""Values survive the way from the staged file into the table, whatever is in them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from tests.contract.batches import Batch, load, origin
+from tests.contract.places import Place
+from topicledger.model.plan import OffsetRange
+
+HOSTILE = [
+    "line\nfeed",
+    "carriage\rreturn\r\n",
+    'quote " and "" and "',
+    "comma, semicolon; tab\t|",
+    "back\\slash \\N \\\\",
+    "\\.",
+    "a\n\\.\nb",
+    "u2028\u2028u2029\u2029u0085\u0085",
+    "'; DROP TABLE events; --",
+    "=cmd()",
+    "%s %(x)s ? $1 {}",
+    "null",
+    "NULL",
+    "NaN",
+    " leading and trailing ",
+    "\U0001f600 \u200b \ufeff \u0301",
+    "\x01\x1f\x7f",
+    "",
+]
+
+
+def stored(place: Place, columns: str) -> list[tuple[Any, ...]]:
+    return place.query(f"SELECT {columns} FROM {place.schema}.events ORDER BY _kafka_offset")
+
+
+def micros(place: Place, column: str) -> str:
+    if place.kind == "duckdb":
+        return f'epoch_us("{column}")'
+    return f'(extract(epoch FROM "{column}") * 1000000)::bigint'
+
+
+def test_hostile_text(place: Place) -> None:
+    """Newlines, quotes, separators, escapes and control characters come back as they were."""
+    warehouse = place.ready()
+    origin(warehouse)
+    batch = Batch([OffsetRange(0, 0, len(HOSTILE))])
+    for offset, text in enumerate(HOSTILE):
+        batch.row(0, offset, offset, name=text, note=text)
+    load(warehouse, batch)
+    assert stored(place, "name, note") == [(text, text) for text in HOSTILE]
+
+
+def test_null_is_not_the_empty_string(place: Place) -> None:
+    """NULL stays NULL, the empty string stays empty."""
+    warehouse = place.ready()
+    origin(warehouse)
+    load(warehouse, Batch([OffsetRange(0, 0, 2)]).row(0, 0, 0, note=None).row(0, 1, 1, note=""))
+    assert stored(place, "note") == [(None,), ("",)]
+
+
+def test_types_at_their_edges(place: Place) -> None:
+    """The extremes of every type arrive unchanged, with real types behind them."""
+    utc = dt.UTC
+    low = dt.datetime(1, 1, 1, tzinfo=utc)
+    high = dt.datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=utc)
+    warehouse = place.ready()
+    origin(warehouse)
+    batch = Batch([OffsetRange(0, 0, 3)])
+    batch.row(0, 0, "ABCDEF00-1234-5678-9ABC-DEF012345678", amount=2**63 - 1, ratio=1.7976931348623157e308, at=high)
+    batch.row(0, 1, 1, amount=-(2**63), ratio=5e-324, at=low, day=dt.date(1, 1, 1), _kafka_timestamp=low)
+    batch.row(0, 2, 2, amount=0, ratio=0.1, flag=False, day=dt.date(9999, 12, 31), _kafka_timestamp=high)
+    load(warehouse, batch)
+    assert stored(place, "CAST(event_id AS text)")[0] == ("abcdef00-1234-5678-9abc-def012345678",)
+    assert stored(place, "amount, ratio, flag, day") == [
+        (2**63 - 1, 1.7976931348623157e308, True, None),
+        (-(2**63), 5e-324, True, dt.date(1, 1, 1)),
+        (0, 0.1, False, dt.date(9999, 12, 31)),
+    ]
+    epoch = dt.datetime(1970, 1, 1, tzinfo=utc)
+    first, last = ((moment - epoch) // dt.timedelta(microseconds=1) for moment in (low, high))
+    both = f"{micros(place, 'at')}, {micros(place, '_kafka_timestamp')}"
+    assert stored(place, both) == [(last, None), (first, first), (None, last)]
+
+
+def test_dead_letters_keep_their_bytes(place: Place) -> None:
+    """Key and value of a dead letter are the original bytes; NULL and empty stay different; headers are JSON."""
+    warehouse = place.ready()
+    origin(warehouse)
+    every = bytes(range(256)) * 3
+    batch = Batch([OffsetRange(0, 0, 3)])
+    batch.dead(0, 0, every, key=b"\x00k", headers='[["trace", "AAE="], ["x", null]]', error='line 1, "col" 2\n')
+    batch.dead(0, 1, b"", key=None).dead(0, 2, None, key=b"")
+    assert load(warehouse, batch).accounts.dead_letters == 3
+    rows = place.query(
+        f'SELECT "key", "value", reason, error, CAST(headers AS text) FROM {place.schema}.events_dead_letters '
+        "ORDER BY _kafka_offset"
+    )
+    assert [(key, value) for key, value, *_ in rows] == [(b"\x00k", every), (None, b""), (b"", None)]
+    assert rows[0][2:4] == ("invalid_json", 'line 1, "col" 2\n')
+    assert rows[0][4].replace(" ", "") == '[["trace","AAE="],["x",null]]'
+    assert rows[1][4] is None
+
+
+@pytest.mark.parametrize("size", [900_000, 3_000_000])
+def test_large_values(place: Place, size: int) -> None:
+    """A value of nearly Kafka's usual limit, and one beyond it, arrive whole."""
+    warehouse = place.ready()
+    origin(warehouse)
+    text = ('x"\n,' * (size // 4 + 1))[:size]
+    batch = Batch([OffsetRange(0, 0, 4)]).row(0, 0, 0, name=text).row(0, 1, 1).row(0, 2, 2, note=text)
+    batch.dead(0, 3, text.encode())
+    load(warehouse, batch)
+    assert stored(place, "length(name), length(note)") == [(size, None), (1, None), (1, size)]
+    assert stored(place, "name")[0] == (text,)
+    assert place.query(f'SELECT "value" FROM {place.schema}.events_dead_letters') == [(text.encode(),)]
