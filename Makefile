@@ -22,6 +22,9 @@ help: ## list these targets
 setup: ## make .venv from the locks (the others do it by themselves)
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on PATH."; \
 		echo "  Next: install Python 3.11, 3.12 or 3.13, or name it: make PYTHON=/path/to/python3 run"; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit( \
+		"%s is Python %d.%d; this needs 3.11, 3.12 or 3.13." % ((sys.executable,) + v) + \
+		"\n  Next: install one of them and name it: make PYTHON=/path/to/python3 run")'
 	@$(PYTHON) -I devstack/bootstrap.py
 
 run: setup ## see it work: a real broker, Airflow and warehouse, one run, its accounts; then all is stopped

@@ -1,22 +1,15 @@
 """Makes the virtual environment: `python3 devstack/bootstrap.py`, with nothing installed yet.
 
-It runs on whatever Python a person has, so the check of the version comes before anything that an old one
-couldn't read. It does nothing, within milliseconds, when the environment is that of the locks.
+It does nothing, within milliseconds, when the environment is that of the locks.
 """
 
-import sys
-
-if not (3, 11) <= sys.version_info[:2] <= (3, 13):
-    sys.exit(
-        "%s is Python %s.%s; this project needs 3.11, 3.12 or 3.13.\n"  # noqa: UP031 - old ones read this
-        % (sys.executable, *sys.version_info[:2])
-        + "  Next: install one of them and name it: make PYTHON=python3.12 run"
-    )
+from __future__ import annotations
 
 import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,7 +63,8 @@ def _run(command: list[str]) -> None:
 
 
 def _last_lines(output: str) -> str:
-    return "\n".join(output.splitlines()[-15:])
+    lines = output.splitlines()
+    return "\n".join([line for line in lines if line.lower().startswith("error")] or lines[-15:])
 
 
 def _next_step(output: str) -> str:

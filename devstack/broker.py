@@ -70,9 +70,9 @@ class ExternalBroker:
         StackError: it doesn't answer.
     """
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, timeout_s: float = 15) -> None:
         self.bootstrap = bootstrap
-        if not reachable(bootstrap, timeout_s=15):
+        if not reachable(bootstrap, timeout_s=timeout_s):
             raise StackError(
                 f"No Kafka broker answers at {bootstrap}, which KAFKA_BOOTSTRAP names.",
                 "Start it, correct the address, or unset KAFKA_BOOTSTRAP: a broker is then started here.",
