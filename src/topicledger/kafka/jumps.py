@@ -79,7 +79,8 @@ class JumpReader:
             jump = current.get(message.partition())
             if jump is not None and self._passed(message, jump):
                 del current[jump.partition]
-                self._consumer.pause([TopicPartition(self._topic, jump.partition)])
+                # Not paused: a paused partition stays so when it is assigned again, for its next jump.
+                self._consumer.incremental_unassign([TopicPartition(self._topic, jump.partition)])
 
     def _passed(self, message: ConsumedMessage, jump: OffsetRange) -> bool:
         error, offset = message.error(), message.offset()
