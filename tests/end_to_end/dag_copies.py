@@ -1,0 +1,78 @@
+"""Copies of the shipped DAG file, each with its constants replaced as a user would for a pipeline of their own."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from devstack.home import ROOT
+
+SHIPPED = ROOT / "dags"
+
+
+@dataclass(frozen=True)
+class DagCopy:
+    """The names of one copy, all derived from the test that it is for.
+
+    Args:
+        test: The test's name, with its parameters.
+        stack: The folder of the stack that runs it.
+    """
+
+    test: str
+    stack: Path
+
+    @property
+    def dag_id(self) -> str:
+        """The DAG's id."""
+        return re.sub(r"\W+", "_", self.test).strip("_")
+
+    @property
+    def topic(self) -> str:
+        """The topic that no other copy has."""
+        return f"topic.of.{self.dag_id}"
+
+    @property
+    def warehouse_conn_id(self) -> str:
+        """The warehouse connection that no other copy has."""
+        return f"warehouse_{self.dag_id}"
+
+    @property
+    def table(self) -> str:
+        """The rows table, in a database that no other copy has."""
+        return "signups_of_case"
+
+    @property
+    def staging_dir(self) -> Path:
+        """The staging folder that no other copy has."""
+        return self.stack / "staging" / self.dag_id
+
+    def write(self, dags_folder: Path) -> None:
+        """Write the copy; `kafka_utils.py` lies beside it."""
+        self.staging_dir.mkdir(parents=True, mode=0o700)
+        text = (SHIPPED / "user_etl_dag.py").read_text()
+        constants = {
+            "DAG_ID": self.dag_id,
+            "TOPIC": self.topic,
+            "TABLE": self.table,
+            "WAREHOUSE_CONN_ID": self.warehouse_conn_id,
+            "STAGING_DIR": str(self.staging_dir),
+        }
+        for name, value in constants.items():
+            text = _replaced(rf"^{name} = .*$", f'{name} = "{value}"', text)
+        # Only the test decides when there is a run.
+        text = _replaced(r'schedule="@daily"', "schedule=None", text)
+        (dags_folder / f"{self.dag_id}.py").write_text(text)
+
+
+def write_kafka_side(dags_folder: Path) -> None:
+    """Put `kafka_utils.py` there, as it is shipped."""
+    shutil.copy(SHIPPED / "kafka_utils.py", dags_folder)
+
+
+def _replaced(pattern: str, line: str, text: str) -> str:
+    changed, times = re.subn(pattern, lambda _: line, text, flags=re.MULTILINE)
+    assert times == 1, f"user_etl_dag.py has {pattern} {times} times"
+    return changed

@@ -1,0 +1,56 @@
+"""A whole run through the scheduler: what users see of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.ground import CLEAN_UP, CONSUME, LOAD, PRODUCE, RECONCILE, Ground
+from tests.support.looking import query
+
+pytestmark = pytest.mark.airflow
+
+
+def test_a_run_loads_what_it_produced_and_closes_its_books(ground: Ground) -> None:
+    """A green run leaves rows, dead letters, closed books, a report and offsets, and no staged file."""
+    accounts = ground.green_run("first", events=2_500, malformed=0.01)
+    assert accounts["acked"] == accounts["acked_seen"] == accounts["records"] == 2_500
+    assert (accounts["loaded"], accounts["dead_letters"], accounts["duplicates"]) == (2_475, 25, 0)
+    verdict = ground.oracle().require_every_record_once()
+    assert (len(verdict.rows), len(verdict.dead_letters)) == (2_475, 25)
+    _require_handles(ground, accounts)
+    _require_report(ground)
+    ends = ground.topics.ends(ground.copy.topic)
+    for group in (f"{ground.copy.dag_id}.{ground.batch_id('first')}", ground.copy.dag_id):
+        assert ground.topics.committed(group, ground.copy.topic) == ends
+    assert ground.staged_files() == []
+    assert {task.try_number for task in ground.tasks("first").values()} == {1}
+
+
+def _require_handles(ground: Ground, accounts: dict[str, int]) -> None:
+    """The XComs are the documented ones: small handles and the accounts."""
+    batch = ground.batch_id("first")
+    path = Path(ground.xcom("first", CONSUME, "staging_file_path"))
+    assert path.parent == ground.copy.staging_dir
+    assert path.name.startswith(f"kafka_staging_{batch}.")
+    assert path.suffix == ".csv"
+    receipt, manifest = ground.xcom("first", PRODUCE, "receipt"), ground.xcom("first", CONSUME, "manifest")
+    assert (receipt["topic"], receipt["acked"]) == (ground.copy.topic, 2_500)
+    assert manifest["batch_id"] == batch
+    assert manifest["plan_id"] == ground.xcom("first", LOAD, "plan_id")
+    assert ground.xcom("first", LOAD, "accounts") == accounts
+    assert ground.xcom("first", CLEAN_UP, "return_value") is None
+
+
+def _require_report(ground: Ground) -> None:
+    """The report names the run and its identities, as JSON and as a page, and the log shows the same table."""
+    page = Path(ground.xcom("first", RECONCILE, "report_path"))
+    assert "<html" in page.read_text()
+    report = json.loads(page.with_suffix(".json").read_text())
+    assert {identity["name"] for identity in report["identities"]} == {"I1", "I2", "I3", "I4", "I5"}
+    assert all(identity["holds"] for identity in report["identities"])
+    assert "dead letters" in ground.log("first", RECONCILE)
+    ((stored,),) = query(ground.place, "SELECT run_id FROM topicledger_batches")
+    assert report["row"]["run_id"] == stored == "first"
