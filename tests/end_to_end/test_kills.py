@@ -10,7 +10,7 @@ pytestmark = pytest.mark.airflow
 
 
 def test_a_kill_at_the_worst_moment_changes_nothing(ground: Ground) -> None:
-    """Killed while producing, while staging, inside the load's transaction and right after its COMMIT, runs end green."""
+    """Killed while producing, while staging, inside the load's transaction or after its COMMIT, a run ends green."""
     ground.arm("produce.middle", "load.inside_transaction")
     first = ground.green_run("first", events=2_500, malformed=0)
     assert ground.armed() == []

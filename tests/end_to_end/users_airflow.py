@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,8 @@ from devstack.home import ROOT
 from devstack.ports import LOCALHOST, free_port
 from devstack.service import Service, stop_services
 
-LIMIT_S = 300.0
-"""How long one command may take; long enough that reaching it means that something hangs."""
+LIMIT_S = 240.0
+"""How long one command, or one wait, may take; long enough that reaching it means that something hangs."""
 
 _OURS = ("AIRFLOW", "PYTHON", "VIRTUAL_ENV", "TOPICLEDGER", "COVERAGE")
 
@@ -85,8 +85,7 @@ class UsersAirflow:
         """Run the scheduler and what this version needs beside it."""
         services: list[Service] = []
         try:
-            for name in ("scheduler", *self.components):
-                services.append(self._start(name))
+            services.extend(self._start(name) for name in ("scheduler", *self.components))
             yield services
         finally:
             stop_services(services)
@@ -139,13 +138,13 @@ class UsersAirflow:
         )
 
 
-def wait_until(what: str, services: Sequence[Service], limit_s: float, look: Any) -> None:
+def wait_until(what: str, services: Sequence[Service], look: Callable[[], object]) -> None:
     """Look until there is something, and fail when a service ends or that takes longer than anything should."""
-    deadline = time.monotonic() + limit_s
+    deadline = time.monotonic() + LIMIT_S
     while not look():
         for service in services:
             service.expect_alive()
-        assert time.monotonic() < deadline, f"{what}: not within {limit_s:.0f} s"
+        assert time.monotonic() < deadline, f"{what}: not within {LIMIT_S:.0f} s"
         time.sleep(0.2)
 
 
