@@ -190,7 +190,7 @@ def test_each_loaded_value_is_the_sent_one(loaded: Loaded) -> None:
 
 
 def test_the_earlier_batch_wins(case: Case) -> None:
-    """An event_id that an earlier batch loaded is a duplicate, also in lower coordinates; one that differs conflicts."""
+    """An event_id that an earlier batch has is a duplicate, also in lower coordinates; where it differs, a conflict."""
     case.send([Record(good(1, username="first"), partition=1), Record(good(2), partition=1)])
     run_steps(case, "manual__1")
     case.send([Record(good(1, username="second")), Record(good(2)), Record(good(3))])

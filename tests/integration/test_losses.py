@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-import kafka_utils
 import pytest
 
+import kafka_utils
 from tests.support.looking import query
 from tests.support.oracle import Coordinates
 from tests.support.records import sign_ups

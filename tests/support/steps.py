@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -160,10 +161,22 @@ class OneRun:
         return self.row.accounts
 
     @property
+    def manifest_path(self) -> Path:
+        """Where the manifest is."""
+        assert self.staged is not None
+        return Path(self.staged.handle.path)
+
+    @property
     def manifest(self) -> Manifest:
         """The manifest as it is on disk."""
+        return msgspec.json.decode(self.manifest_path.read_bytes(), type=Manifest)
+
+    def with_manifest(self, content: bytes) -> OneRun:
+        """Put another manifest in place, and give the same run with a handle that vouches for it."""
         assert self.staged is not None
-        return msgspec.json.decode(Path(self.staged.handle.path).read_bytes(), type=Manifest)
+        self.manifest_path.write_bytes(content)
+        handle = dataclasses.replace(self.staged.handle, sha256=hashlib.sha256(content).hexdigest())
+        return dataclasses.replace(self, staged=dataclasses.replace(self.staged, handle=handle))
 
 
 def run_steps(

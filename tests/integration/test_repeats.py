@@ -1,0 +1,132 @@
+"""Tasks that are cleared, repeated or raced: nothing is lost, nothing is doubled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.looking import count
+from tests.support.records import Record, good, sign_ups
+from tests.support.steps import Case, OneRun, run_steps
+from topicledger.errors import IntegrityError
+from topicledger.model.ledger import LedgerRow
+
+BATCH = [(b"k", r.value) for r in sign_ups(range(10))] + [(b"k", b"{")]
+
+
+def stored(row: LedgerRow | None) -> LedgerRow:
+    assert row is not None
+    return row
+
+
+def test_load_again_after_cleanup(case: Case) -> None:
+    """Clearing the load alone after cleanup changes nothing and gives the stored accounts."""
+    run = run_steps(case, records=BATCH)
+    first = run.accounts
+    assert run.load() == first
+    assert run.reconcile() == first
+    assert count(case.place, "topicledger_batches") == 1
+    case.oracle().require_every_record_once()
+
+
+def test_load_again_before_cleanup(case: Case) -> None:
+    """Loading twice while the files are there loads once; both give the same ledger row."""
+    run = OneRun(case)
+    run.produce(BATCH)
+    run.consume()
+    first = run.load()
+    assert run.load() == first
+    assert count(case.place, "topicledger_batches") == 1
+    case.oracle().require_every_record_once()
+
+
+def test_files_gone_before_the_load(case: Case) -> None:
+    """Files that are gone before they were loaded fail the load, which names what to clear; staged again they load."""
+    run = OneRun(case)
+    run.produce(BATCH)
+    run.consume()
+    run.clean_up()
+    with pytest.raises(IntegrityError, match=r"is gone .* consume_and_stage_data"):
+        run.load()
+    assert count(case.place, case.pipeline.table) == 0
+    assert run.finish().loaded == 10
+    case.oracle().require_every_record_once()
+
+
+def test_consume_again_before_the_load(duckdb_case: Case) -> None:
+    """Consuming twice stages the same plan under two names; the second is loaded, cleanup removes both."""
+    case = duckdb_case
+    run = OneRun(case)
+    run.produce(BATCH)
+    first = run.consume()
+    second = run.consume()
+    assert first.handle.plan_id == second.handle.plan_id
+    assert first.rows_path != second.rows_path
+    assert run.load().loaded == 10
+    run.clean_up()
+    assert case.staged_files() == []
+    case.oracle().require_every_record_once()
+
+
+def test_consume_again_after_the_load(case: Case) -> None:
+    """Clearing the consumer after the run loads nothing twice: its new plan is empty, with a ledger row of its own."""
+    run = run_steps(case, records=BATCH)
+    first = stored(run.row)
+    accounts = run.finish()
+    assert (accounts.records, accounts.loaded) == (0, 0)
+    assert stored(run.row).plan_id != first.plan_id
+    assert count(case.place, "topicledger_batches") == 2
+    case.oracle().require_every_record_once()
+
+
+def test_whole_run_again_with_new_records_since(case: Case) -> None:
+    """A cleared run makes the same records again: duplicates and new dead letters; what is new besides is loaded."""
+    run = run_steps(case, records=BATCH)
+    case.send([*sign_ups(range(20, 24)), Record(good(3, username="conflicting"))])
+    run.produce(BATCH)
+    accounts = run.finish()
+    assert (accounts.loaded, accounts.duplicates, accounts.conflicts, accounts.dead_letters) == (4, 11, 1, 1)
+    assert (accounts.acked, accounts.acked_seen) == (11, 11)
+    assert count(case.place, "topicledger_batches") == 2
+    case.oracle().require_every_record_once()
+
+
+def test_two_attempts_to_produce(duckdb_case: Case) -> None:
+    """What a dead attempt left on the topic is counted as duplicates; the receipt is the last attempt's."""
+    case = duckdb_case
+    run = OneRun(case)
+    run.produce(BATCH[:6])
+    run.produce(BATCH)
+    accounts = run.finish()
+    assert (accounts.acked, accounts.acked_seen, accounts.loaded, accounts.duplicates) == (11, 11, 10, 6)
+    case.oracle().require_every_record_once()
+
+
+def test_an_older_attempts_handle_after_a_newer_ones_load(duckdb_case: Case) -> None:
+    """A zombie that loads what it staged before the newer attempt loaded more finds all of it already loaded."""
+    case = duckdb_case
+    case.send(sign_ups(range(6), partitions=2))
+    zombie, retry = OneRun(case), OneRun(case)
+    zombie.consume()
+    case.send(sign_ups(range(6, 10), partitions=2))
+    retry.consume()
+    assert retry.load().loaded == 10
+    accounts = zombie.load()
+    assert (accounts.already_loaded, accounts.loaded) == (6, 0)
+    zombie.reconcile()
+    retry.reconcile()
+    case.oracle().require_every_record_once()
+
+
+def test_ledger_made_anew_between_plan_and_load(duckdb_case: Case) -> None:
+    """A staged batch doesn't load into a ledger that has forgotten its partitions; consumed again it does."""
+    case = duckdb_case
+    run = OneRun(case)
+    run.produce(BATCH)
+    run.consume()
+    Path(str(case.place.host)).unlink()
+    with pytest.raises(IntegrityError, match="no position for partitions"):
+        run.load()
+    assert run.finish().loaded == 10
+    case.oracle().require_every_record_once()
