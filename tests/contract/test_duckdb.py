@@ -104,13 +104,13 @@ def test_any_file_name(place: Place, tmp_path: Path, name: str) -> None:
 
 def test_more_than_its_memory(place: Place) -> None:
     """What doesn't fit into the memory limit is spilled beside the file, and removed."""
-    small = place.with_extra(memory_limit="150MB")
+    small = place.with_extra(memory_limit="60MB")
     warehouse = small.ready()
     origin(warehouse)
-    batch = Batch([OffsetRange(0, 0, 20_000)])
-    for offset in range(20_000):
+    batch = Batch([OffsetRange(0, 0, 8_000)])
+    for offset in range(8_000):
         batch.row(0, offset, offset, name=os.urandom(5_000).hex())
-    assert load(warehouse, batch).accounts.loaded == 20_000
+    assert load(warehouse, batch).accounts.loaded == 8_000
     file = Path(str(place.settings.host))
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 

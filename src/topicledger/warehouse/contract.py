@@ -8,6 +8,9 @@ copy_staged, lock_positions, find_batch, count_staged, apply, advance, applied_s
 nothing is visible to anybody; leaving the block without it rolls back. When `commit` raises, it is unknown whether
 the rows are there: the caller opens a new `loading()`, whose `find_batch` tells.
 
+A warehouse may begin its transaction only at lock_positions, when its temporary tables are the session's own: what
+counts is that positions are read after the lock, and that rows and ledger are committed together.
+
 Reconciling (`reconcile_batch`) and the command line call `snapshot` and `history`, which only read.
 
 Errors: `SettingsError` for what a person fixes (credentials, a missing grant, named; a column that differs is an
@@ -99,6 +102,7 @@ class LoadTransaction(Protocol):
     def apply(self, manifest: Manifest, applied: Sequence[OffsetRange]) -> AppliedCounts:
         """Steps 17 and 18: insert what lies inside `applied`; count everything, each term on its own.
 
+        It is called once: the temporary tables lose what lies outside applied.
         Of each key the lowest (partition, offset) inside applied is inserted, unless the table has the key;
         the others are duplicates, and conflicts where one of the pipeline's columns differs from the row that
         won. Dead letters inside applied are inserted. What lies outside applied is `already_loaded`, whatever

@@ -87,7 +87,7 @@ class DuckdbSession:
         """Open a transaction that reads one state."""
         self.execute("BEGIN TRANSACTION")
 
-    def begin_copy(self) -> None:
+    def begin_load(self) -> None:
         """Do nothing: temporary tables are the connection's own, so the transaction begins at `lock`."""
 
     def lock_creation(self) -> None:

@@ -116,7 +116,7 @@ class PostgresSession:
         """Open a transaction that reads one state."""
         self._begin(IsolationLevel.REPEATABLE_READ, _SESSION, read_only=True)
 
-    def begin_copy(self) -> None:
+    def begin_load(self) -> None:
         """Open the load's transaction, whose end drops the temporary tables."""
         self._begin(IsolationLevel.READ_COMMITTED, _LOAD)
 

@@ -11,7 +11,7 @@ from topicledger.warehouse.tables import StoredColumn
 class Session(Protocol):
     """One connection of its own. Every driver's exception leaves it as one of ours.
 
-    A transaction is opened by `begin`, `begin_snapshot` or `begin_copy` and ended by `commit`, or by `close`,
+    A transaction is opened by `begin`, `begin_snapshot` or `begin_load` and ended by `commit`, or by `close`,
     which rolls back.
     """
 
@@ -21,8 +21,8 @@ class Session(Protocol):
     def begin_snapshot(self) -> None:
         """Open a transaction that reads, and sees one and the same state in all its statements."""
 
-    def begin_copy(self) -> None:
-        """Make ready for `copy`; whether the transaction begins here or at `lock` is the driver's choice."""
+    def begin_load(self) -> None:
+        """Make ready for a load; whether the transaction begins here or at `lock` is the driver's choice."""
 
     def lock_creation(self) -> None:
         """Wait for others that create tables at this moment; statements that follow see what they created."""

@@ -86,6 +86,7 @@ class SqlWarehouse:
     def loading(self) -> Iterator[LoadTransaction]:
         """Open a transaction in a session of its own; roll back and close when the block ends without commit."""
         with closing(self._connect(False)) as session:
+            session.begin_load()
             staged = StagedSql(self._pipeline, self._tables, self._dialect)
             yield SqlLoad(session, self._tables, self._ledger, staged)
 
