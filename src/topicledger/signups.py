@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -114,10 +114,11 @@ _LAST = (
     "Müller",
     "Ng",
 )
-_DOMAINS = ("example.com", "example.org", "example.net", "mail.example")
+_DOMAINS = ("Example.com", "Example.org", "Example.net", "Mail.Example")
 _COUNTRIES = ("DE", "FR", "GB", "US", "IN", "BR", "JP", "NG", "SE", "ZA")
 _PLANS = ("free", "free", "free", "pro", "team")
 _SOURCES = ("organic", "ads", "referral", "social")
+_DAY_S = 86_400
 
 
 def simulate(
@@ -132,7 +133,7 @@ def simulate(
         malformed: Share of them that are broken, from 0 to 1; exactly `round(count * malformed)` are.
         seed: The simulation's seed.
         run_key: Names the run; another run gives other `event_id`s.
-        at: The run's own time, from which `signed_up_at` derives; not the clock.
+        at: The run's own time, not the clock: the sign-ups happened in the 24 hours before it.
 
     Yields:
         (key, value): the key is `user_id`.
@@ -140,28 +141,31 @@ def simulate(
     digest = hashlib.sha256(f"{seed}:{run_key}".encode()).digest()
     rng = random.Random(digest)  # noqa: S311 - simulated data, no secret
     broken = set(rng.sample(range(count), round(count * malformed)))
-    start_us = int(at.timestamp() * 1_000_000)
+    start = at.astimezone(dt.UTC) - dt.timedelta(seconds=_DAY_S)
+    midnight_s = start.hour * 3600 + start.minute * 60 + start.second
+    days = [f"{start + dt.timedelta(days=day):%Y-%m-%d}" for day in (0, 1)]
     for index in range(count):
-        key, value = _sign_up(rng, start_us)
+        key, value = _sign_up(rng.getrandbits(256), midnight_s, days)
         yield key, _break(value, index) if index in broken else value
 
 
-def _sign_up(rng: random.Random, start_us: int) -> tuple[bytes, bytes]:
-    bits = rng.getrandbits(192)
+def _sign_up(bits: int, start_s: int, days: Sequence[str]) -> tuple[bytes, bytes]:
+    """Make one sign-up of 256 random bits: 128 for its id, the rest for its fields."""
     identifier = f"{bits & (1 << 128) - 1:032x}"
     bits >>= 128
     first, last = _FIRST[bits % 11], _LAST[(bits >> 4) % 10]
     user_id = (bits >> 8) % 100_000_000
-    full_name = "null" if bits >> 35 & 15 == 0 else f'"{first} {last}"'
-    seconds, micros = divmod(start_us + (bits >> 40) % 86_400_000_000, 1_000_000)
-    signed_up = dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    full_name = "null" if bits >> 40 & 15 == 0 else f'"{first} {last}"'
+    day, second = divmod(start_s + (bits >> 64 & 0xFFFFFFFF) % _DAY_S, _DAY_S)
+    minute, second = divmod(second, 60)
+    hour, minute = divmod(minute, 60)
     value = (
         f'{{"event_id":"{identifier[:8]}-{identifier[8:12]}-4{identifier[13:16]}-a{identifier[17:20]}-{identifier[20:]}",'
         f'"user_id":{user_id},"username":" {first.lower()}{user_id % 1000} ",'
-        f'"email":"{first}.{user_id}@{_DOMAINS[bits >> 36 & 3].title()}","full_name":{full_name},'
+        f'"email":"{first}.{user_id}@{_DOMAINS[bits >> 44 & 3]}","full_name":{full_name},'
         f'"country":"{_COUNTRIES[(bits >> 12) % 10]}","plan":"{_PLANS[(bits >> 16) % 5]}",'
         f'"source":"{_SOURCES[bits >> 20 & 3]}","marketing_opt_in":{"true" if bits >> 22 & 1 else "false"},'
-        f'"signed_up_at":"{signed_up}.{micros:06d}+00:00"}}'
+        f'"signed_up_at":"{days[day]}T{hour:02}:{minute:02}:{second:02}.{(bits >> 96) % 1_000_000:06}+00:00"}}'
     )
     return str(user_id).encode(), value.encode()
 
@@ -178,6 +182,6 @@ def _break(value: bytes, index: int) -> bytes:
         case 3:
             return value.replace(b'"user_id":', b'"user_id":"', 1).replace(b',"username"', b'","username"', 1)
         case 4:
-            return value.replace(b".example", b"\xff\xfe.example", 1) if b".example" in value else b"\xff" + value
+            return value.replace(b"@Example", b"\xff\xfe@Example", 1) if b"@Example" in value else b"\xff" + value
         case _:
             return value.replace(b'"email"', b'"e_mail"', 1)
