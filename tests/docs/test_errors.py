@@ -9,6 +9,7 @@ from tests.docs import dag_file
 from tests.docs.messages import all_templates, raised
 from tests.docs.pages import first_spans, parsed, read, section, spans, table, tables
 from topicledger import errors
+from topicledger.retries import RETRY_S
 
 OPERATIONS = read("docs/operations.md")
 SECTIONS = (
@@ -100,11 +101,13 @@ def test_the_classes_are_those_that_end_a_task() -> None:
 
 
 def test_the_retries_are_those_of_the_dag_file() -> None:
-    """Number and longest pause of the retries are the DAG file's."""
+    """Number and longest pause of the retries are the DAG file's; the step's own patience is the engine's."""
     constants = dag_file.constants()
     assert f"retries, {constants['RETRIES']} times by default" in OPERATIONS
     assert constants["MAX_RETRY_DELAY"] == "dt.timedelta(minutes=10)"
     assert "pauses of up to 10 minutes" in OPERATIONS
+    assert RETRY_S == 30
+    assert "by itself for 30 s" in OPERATIONS
 
 
 def test_the_identities_have_a_place_to_look_at() -> None:
