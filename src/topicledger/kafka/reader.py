@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _CHUNK_RECORDS = 10_000
 _CHUNK_BYTES = 8 << 20
+_TRUNCATION = KafkaError(KafkaError._LOG_TRUNCATION).str()  # noqa: SLF001
 _FETCH_RECORDS = 256
 _WAIT_S = 0.5
 _PROGRESS_S = 5.0
@@ -214,9 +215,12 @@ class RangeReader:
             self._finish(progress)
 
     def _failure(self, error: KafkaError, event: ConsumedMessage) -> Exception:
-        topic, partition, offset = self._plan.topic, event.partition(), event.offset()
+        topic, partition = self._plan.topic, event.partition()
+        progress = self._progress.get(partition)
+        offset = progress.next if progress else event.offset()
         where: dict[str, Any] = {"topic": topic, "partition": partition, "offset": offset}
-        if error.code() == KafkaError._LOG_TRUNCATION:  # noqa: SLF001
+        # With auto.offset.reset=error a truncation comes as that code, too; only the text tells it.
+        if error.code() == KafkaError._LOG_TRUNCATION or _TRUNCATION in error.str():  # noqa: SLF001
             return IntegrityError(
                 f"partition {partition} of {topic} was truncated below the ledger's position and has grown again: "
                 f"{error.str()}. Records that were loaded are no longer on the topic, and others took their offsets. "
