@@ -1,0 +1,293 @@
+"""Staged files: whole or not there at all, private, and opened only as what was staged."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyarrow import csv
+
+from topicledger.errors import IntegrityError, RetriableError, SettingsError
+from topicledger.model.identity import CONTRACT_VERSION
+from topicledger.model.manifest import Manifest
+from topicledger.staging.folder import is_staged_name, open_folder, require_inside, stem
+from topicledger.staging.reader import ManifestHandle, open_batch, received_handle
+from topicledger.staging.writer import CsvWriter, StagedBatch, StagedWriter
+
+BATCH, PLAN = "0123456789abcdef", "fedcba9876543210"
+_N: pa.Field[Any] = pa.field("n", pa.int64(), nullable=False)
+COLUMNS = pa.schema([_N, pa.field("text", pa.string())])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    private = tmp_path / "staging"
+    private.mkdir(mode=0o700)
+    return private
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[int]:
+    descriptor = open_folder(str(folder))
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def stage(folder: Path, batch_id: str = BATCH, **changes: Any) -> ManifestHandle:
+    """Stage a batch without records."""
+    with StagedBatch(str(folder), stem(batch_id), COLUMNS) as batch:
+        rows, dead_letters, tombstones, jumps = batch.finish_files()
+        fields: dict[str, Any] = {
+            "contract_version": CONTRACT_VERSION,
+            "batch_id": batch_id,
+            "plan_id": PLAN,
+            **changes,
+        }
+        manifest = Manifest(
+            pipeline="p",
+            target="main.t",
+            run_id="manual__1",
+            topic="t",
+            topic_id="A" * 22,
+            partitions=(),
+            rows=rows,
+            dead_letters=dead_letters,
+            tombstones=tombstones,
+            jumps=jumps,
+            **fields,
+        )
+        path, sha256 = batch.finish(manifest)
+    return ManifestHandle(path, sha256, batch_id, PLAN)
+
+
+def test_a_finished_batch(folder: Path) -> None:
+    """A finished batch is five private files under one stem, its manifest among them, and nothing temporary."""
+    handle = stage(folder)
+    names = sorted(path.name for path in folder.iterdir())
+    assert len(names) == 5
+    assert all(is_staged_name(name) for name in names)
+    assert {name.split(".")[1] for name in names} == {Path(handle.path).name.split(".")[1]}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    with open_batch(str(folder), handle) as batch:
+        assert batch.manifest.batch_id == BATCH
+        assert batch.rows.read().startswith(b'"n","text",')
+        batch.verify()
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_an_unfinished_batch(folder: Path, finished: bool) -> None:
+    """A batch that is left before its manifest is there leaves no file, even when its files were finished."""
+
+    def staging() -> None:
+        with StagedBatch(str(folder), stem(BATCH), COLUMNS) as batch:
+            assert list(folder.iterdir())
+            if finished:
+                batch.finish_files()
+            raise RuntimeError("interrupted")
+
+    with pytest.raises(RuntimeError, match="interrupted"):
+        staging()
+    assert list(folder.iterdir()) == []
+
+
+def test_nothing_has_its_name_before_it_is_whole(folder: Path) -> None:
+    """Until it is finished a file is there only under a temporary name, which no reader opens."""
+    with opened(folder) as descriptor:
+        writer = StagedWriter(descriptor, f"{stem(BATCH)}.csv")
+        writer.write(b"half", 1)
+        assert [path.name for path in folder.iterdir()] == [f"{writer.name}.part"]
+        assert not is_staged_name(f"{writer.name}.part")
+        staged = writer.finish()
+        assert [path.name for path in folder.iterdir()] == [writer.name]
+        assert (staged.size_bytes, staged.records) == (4, 1)
+        assert staged.sha256 == hashlib.sha256(b"half").hexdigest()
+
+
+@pytest.mark.parametrize("planted", ["file", "link"])
+def test_planted_file(folder: Path, planted: str) -> None:
+    """What somebody planted under the temporary name is neither written to nor followed."""
+    name = f"{stem(BATCH)}.csv"
+    victim = folder / "victim"
+    victim.write_bytes(b"precious")
+    part = folder / f"{name}.part"
+    part.write_bytes(b"planted") if planted == "file" else part.symlink_to(victim)
+    with opened(folder) as descriptor, pytest.raises(FileExistsError):
+        StagedWriter(descriptor, name)
+    assert victim.read_bytes() == b"precious"
+
+
+def test_no_two_attempts_share_a_name() -> None:
+    """Each attempt has a stem of its own, and each name made from it is recognised as staged."""
+    stems = {stem(BATCH) for _ in range(100)}
+    assert len(stems) == 100
+    assert all(is_staged_name(f"{one}.manifest.json") for one in stems)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "passwd",
+        "kafka_staging_",
+        f"kafka_staging_{BATCH}.csv",
+        f"kafka_staging_{BATCH}.{PLAN}.exe",
+        f"kafka_staging_{BATCH}.{PLAN}.csv\n",
+        f"x/kafka_staging_{BATCH}.{PLAN}.csv",
+        f"kafka_staging_{BATCH.upper()}.{PLAN}.csv",
+    ],
+)
+def test_foreign_names(name: str) -> None:
+    """Only names in the exact form that staging gives are ever opened."""
+    assert not is_staged_name(name)
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/{name}", "{folder}/sub/{name}", "{folder}/../{name}", "{name}", "{folder}/passwd", "s3://x/{name}"]
+)
+def test_paths_outside_the_folder(folder: Path, path: str) -> None:
+    """A path that isn't a staged file directly in the folder is refused."""
+    given_path = path.format(folder=folder, name=f"kafka_staging_{BATCH}.{PLAN}.csv")
+    with pytest.raises(SettingsError, match="is not a staged file of"):
+        require_inside(str(folder), given_path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "fine"), [(0o700, True), (0o1777, True), (0o755, False), (0o777, False), (0o770, False)]
+)
+def test_modes_of_the_folder(folder: Path, mode: int, fine: bool) -> None:
+    """A folder must be private or sticky; else the error names its mode and the command that mends it."""
+    folder.chmod(mode)
+    if fine:
+        with opened(folder):
+            return
+    with pytest.raises(SettingsError, match=rf"mode {mode:04o}.*chmod 0700"), opened(folder):
+        pass
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    """A folder that isn't there is a setting to correct, not something to create."""
+    with pytest.raises(SettingsError, match="does not exist on this machine"), opened(tmp_path / "none"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk(folder: Path) -> None:
+    """A disk that is full may pass: the error says so, and names the file."""
+    with opened(folder) as descriptor:
+        writer = StagedWriter(descriptor, f"{stem(BATCH)}.csv")
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, writer._fd)
+        os.close(full)
+        with pytest.raises(RetriableError, match=r"writing kafka_staging_.*No space left.*free space"):
+            writer.write(b"x" * 100_000, 1)
+        writer.discard()
+    assert list(folder.iterdir()) == []
+
+
+def test_gone_file(folder: Path) -> None:
+    """A file that is gone is told from one that was changed: the caller asks the ledger what that means."""
+    handle = stage(folder)
+    Path(handle.path.replace(".manifest.json", ".jumps.csv")).unlink()
+    with pytest.raises(FileNotFoundError), open_batch(str(folder), handle):
+        pass
+
+
+def test_bytes_that_change_while_they_are_read(folder: Path) -> None:
+    """What is verified is what was read, not what the file holds before or after: a change in between is found."""
+    handle = stage(folder)
+    rows = Path(handle.path.replace(".manifest.json", ".csv"))
+    with open_batch(str(folder), handle) as batch:
+        content = rows.read_bytes()
+        rows.write_bytes(content.replace(b"n", b"m"))
+        batch.rows.read()
+        rows.write_bytes(content)
+        with pytest.raises(IntegrityError, match="was changed"):
+            batch.verify()
+
+
+def test_unread_bytes_are_verified(folder: Path) -> None:
+    """Bytes that the reader left unread count, so that nothing can be hidden behind what was parsed."""
+    handle = stage(folder)
+    rows = Path(handle.path.replace(".manifest.json", ".csv"))
+    rows.write_bytes(rows.read_bytes() + b"1,\n")
+    with open_batch(str(folder), handle) as batch, pytest.raises(IntegrityError, match="was changed"):
+        batch.verify()
+
+
+def test_manifest_of_another_plan(folder: Path) -> None:
+    """A manifest of another plan than the handle's is refused, and both are named."""
+    handle = dataclasses.replace(stage(folder), plan_id="0" * 16)
+    with pytest.raises(IntegrityError, match=PLAN), open_batch(str(folder), handle):
+        pass
+
+
+@pytest.mark.parametrize(
+    "pushed",
+    [
+        None,
+        {},
+        {"path": 1},
+        {"path": "p", "sha256": "s", "batch_id": BATCH},
+        {"path": None, "sha256": None, "batch_id": None, "plan_id": None},
+        "text",
+    ],
+)
+def test_handles_that_are_none(pushed: Any) -> None:
+    """An XCom that isn't a handle is refused, naming the task to clear."""
+    with pytest.raises(IntegrityError, match="Clear consume_and_stage_data"):
+        received_handle(BATCH, "p.csv", pushed)
+
+
+def test_a_handle_survives_json(folder: Path) -> None:
+    """A handle that went through an XCom is the handle."""
+    handle = stage(folder)
+    pushed = msgspec.json.decode(msgspec.json.encode(handle))
+    assert received_handle(BATCH, handle.path.removesuffix("manifest.json") + "csv", pushed) == handle
+    assert len(msgspec.json.encode(handle)) < 2_000
+
+
+texts = (
+    st.none()
+    | st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+    | st.sampled_from(["", "\r\n", '"', "\\."])
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), texts), max_size=8), max_size=3))
+def test_any_text_round_trips(folder: Path, batches: list[list[tuple[int, str | None]]]) -> None:
+    """Any text, NULL and the empty text come back as they were; sizes, digest and line count are those of the file."""
+    with opened(folder) as descriptor:
+        writer = CsvWriter(descriptor, f"{stem(BATCH)}.csv", COLUMNS)
+        for rows in batches:
+            columns = [pa.array([row[i] for row in rows], field.type) for i, field in enumerate(COLUMNS)]
+            writer.write(columns)
+        staged = writer.file.finish()
+    path = folder / staged.name
+    content = path.read_bytes()
+    path.unlink()
+    assert (staged.size_bytes, staged.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    expected = [row for rows in batches for row in rows]
+    assert staged.records == len(expected)
+    read = csv.read_csv(
+        io.BytesIO(content),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types=COLUMNS, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
+        ),
+    )
+    assert [tuple(row.values()) for row in read.to_pylist()] == expected
