@@ -53,7 +53,8 @@ LOCAL_EXECUTORS = ("LocalExecutor", "SequentialExecutor")
 log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
-if importlib.util.find_spec("topicledger") is None:
+_engine = importlib.util.find_spec("topicledger")
+if _engine is None or _engine.origin is None:  # any folder of that name is found as a package without origin
     raise ImportError(
         "user_etl_dag.py needs its engine: run `pip install 'topicledger[duckdb,postgres]'` in the environment of "
         "Airflow's scheduler, DAG processor and workers, or `topicledger init --vendor DAGS_DIR` to "
