@@ -1,0 +1,110 @@
+"""Parses the DAG files as Airflow does, without a network, and prints what it found as JSON.
+
+Runs in a process of its own, started without the interpreter's site folders' own additions: until it says
+otherwise, no `topicledger` can be imported. Arguments: the folder of the shipped files, the engine's source, and
+a folder to make the other situations in.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+
+def _no_network(*_: object, **__: object) -> NoReturn:
+    raise AssertionError("a connection was opened while a DAG file was parsed")
+
+
+socket.socket.connect = _no_network  # type: ignore[method-assign]
+socket.getaddrinfo = _no_network
+
+# The DAG file's own imports from Airflow: what comes on top of them is ours.
+import airflow.providers.common.compat.sdk  # noqa: E402 - after the network is gone
+import airflow.providers.standard.operators.bash  # noqa: E402
+import airflow.providers.standard.operators.python  # noqa: E402, F401
+from airflow.dag_processing.dagbag import BundleDagBag  # noqa: E402
+from airflow.serialization.serialized_objects import DagSerialization  # noqa: E402
+
+HEAVY = ("confluent_kafka", "pyarrow", "duckdb", "psycopg", "kafka_utils")
+
+
+def main(shipped: Path, engine: Path, scratch: Path) -> dict[str, Any]:
+    """Parse in each situation; the engine becomes importable after the first."""
+    found: dict[str, Any] = {"without_engine": _import_errors(_folder(scratch / "without_engine", shipped, 2))}
+    sys.path.append(str(engine))
+    elsewhere = scratch / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kafka_utils.py").write_text('"""Somebody else\'s."""\n')
+    found["shadowed"] = _import_errors(_folder(scratch / "shadowed", shipped, 2), [elsewhere])
+    found["alone"] = _import_errors(_folder(scratch / "alone", shipped, 1))
+    found["shipped"] = _shipped(_folder(scratch / "shipped", shipped, 2))
+    return found
+
+
+def _folder(folder: Path, shipped: Path, files: int) -> Path:
+    folder.mkdir()
+    for name in ("user_etl_dag.py", "kafka_utils.py")[:files]:
+        shutil.copy(shipped / name, folder)
+    return folder
+
+
+def _import_errors(folder: Path, before: Sequence[Path] = ()) -> str:
+    with _on_path(before):
+        return "\n".join(_parse(folder).import_errors.values())
+
+
+def _shipped(folder: Path) -> dict[str, Any]:
+    began = time.perf_counter()
+    bag = _parse(folder)
+    took_ms = (time.perf_counter() - began) * 1_000
+    (dag,) = bag.dags.values()
+    serialised = DagSerialization.to_dict(dag)
+    return {
+        "import_errors": bag.import_errors,
+        "heavy": [name for name in HEAVY if name in sys.modules],
+        "took_ms": took_ms,
+        "params": {name: dag.params.get_param(name).schema for name in dag.params},
+        "dag": json.loads(json.dumps(serialised))["dag"],
+        "tasks": {task.task_id: _task(task) for task in dag.tasks},
+        "serialised_again": DagSerialization.from_dict(serialised).task_ids == dag.task_ids,
+    }
+
+
+def _task(task: Any) -> dict[str, Any]:
+    return {
+        "type": type(task).__name__,
+        "downstream": sorted(task.downstream_task_ids),
+        "retries": task.retries,
+        "backs_off": bool(task.retry_exponential_backoff),
+        "max_retry_delay_s": task.max_retry_delay.total_seconds(),
+        "limit_s": task.execution_timeout.total_seconds() if task.execution_timeout else None,
+        "trigger_rule": task.trigger_rule.value,
+        "documented": bool(task.doc_md),
+    }
+
+
+def _parse(folder: Path) -> BundleDagBag:
+    with _on_path(()):
+        return BundleDagBag(folder / "user_etl_dag.py", bundle_path=folder, bundle_name="dags")
+
+
+@contextmanager
+def _on_path(before: Sequence[Path]) -> Iterator[None]:
+    kept = list(sys.path)
+    sys.path[:0] = [str(path) for path in before]
+    try:
+        yield
+    finally:
+        sys.path[:] = kept
+
+
+if __name__ == "__main__":
+    result = main(*map(Path, sys.argv[1:]))
+    print("\n" + json.dumps(result))  # noqa: T201 - the answer

@@ -1,0 +1,86 @@
+"""What a person has to set right, seen from the tasks: one mapping from the engine's errors to Airflow's."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.dag.processes import DAGS, ENGINE, SITE_PACKAGES, ask
+
+PRODUCE, CONSUME = "generate_and_produce_data", "consume_and_stage_data"
+SECRET = "planted-and-never-to-be-seen"
+NOBODY = {"bootstrap.servers": "127.0.0.1:1"}
+"""No broker listens on port 1."""
+
+
+def _kafka(extra: dict[str, str] | str) -> dict[str, str]:
+    return {"AIRFLOW_CONN_KAFKA_DEFAULT": json.dumps({"conn_type": "kafka", "extra": extra})}
+
+
+def _warehouse(**fields: str | int) -> dict[str, str]:
+    return {"AIRFLOW_CONN_WAREHOUSE_DEFAULT": json.dumps({**fields, "login": "etl", "password": SECRET})}
+
+
+CASES: dict[str, tuple[str, dict[str, str]]] = {
+    "no_kafka_connection": (PRODUCE, {}),
+    "extra_not_json": (PRODUCE, _kafka('{"sasl.password": "' + SECRET)),
+    "extra_not_an_object": (PRODUCE, _kafka(f'["{SECRET}"]')),
+    "no_servers": (PRODUCE, _kafka({"sasl.password": SECRET})),
+    "broker_down": (PRODUCE, _kafka({**NOBODY, "sasl.username": "etl", "sasl.password": SECRET})),
+    "other_executor": (CONSUME, {**_kafka(NOBODY), "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor"}),
+    "unknown_warehouse": (CONSUME, {**_kafka(NOBODY), **_warehouse(conn_type="mysql", host="127.0.0.1")}),
+    "warehouse_down": (
+        CONSUME,
+        {**_kafka(NOBODY), **_warehouse(conn_type="postgres", host="127.0.0.1", port=1, schema="sales")},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
+    """What each case raised, and all that was printed meanwhile."""
+    cases = [{"task": task, "environment": environment} for task, environment in CASES.values()]
+    home = tmp_path_factory.mktemp("asked")
+    found, printed = ask("call_tasks.py", [], home, [DAGS, ENGINE, SITE_PACKAGES], given=cases)
+    return dict(zip(CASES, found, strict=True)), printed
+
+
+@pytest.mark.parametrize(
+    ("case", "says", "next_step"),
+    [
+        ("no_kafka_connection", "kafka_default is not defined", "airflow connections add kafka_default"),
+        ("extra_not_json", "kafka_default: its Extra is not JSON", '{"bootstrap.servers": "host:9092"}'),
+        ("extra_not_an_object", "kafka_default: its Extra is a JSON list", "object"),
+        ("no_servers", "kafka_default has no 'bootstrap.servers'", '{"bootstrap.servers": "host:9092"}'),
+        ("other_executor", "the executor is CeleryExecutor", "Define it, of type postgres"),
+        ("unknown_warehouse", "warehouse_default is of type 'mysql'", "use 'duckdb' or 'postgres'"),
+    ],
+)
+def test_what_a_person_must_fix_fails_at_once(
+    asked: tuple[dict[str, Any], str], case: str, says: str, next_step: str
+) -> None:
+    """A wrong setting raises AirflowFailException, which no retry follows, with what is wrong and what to do."""
+    raised = asked[0][case]
+    assert raised["types"][0] == "AirflowFailException"
+    assert raised["message"].startswith("SettingsError: ")
+    assert says in raised["message"]
+    assert next_step in raised["message"]
+
+
+@pytest.mark.parametrize(("case", "says"), [("broker_down", "127.0.0.1:1"), ("warehouse_down", "database sales")])
+def test_what_may_pass_is_left_to_the_retries(asked: tuple[dict[str, Any], str], case: str, says: str) -> None:
+    """A broker or a warehouse that doesn't answer raises RetriableError, so that Airflow's retries apply."""
+    raised = asked[0][case]
+    assert raised["types"][0] == "RetriableError"
+    assert "AirflowException" not in raised["types"]
+    assert says in raised["message"]
+
+
+def test_no_secret_is_shown(asked: tuple[dict[str, Any], str]) -> None:
+    """Passwords in an Extra or a connection are in no message, and nowhere in what was logged."""
+    found, printed = asked
+    assert all(raised["message"] for raised in found.values())
+    assert SECRET not in json.dumps(found)
+    assert SECRET not in printed
