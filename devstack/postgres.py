@@ -153,7 +153,7 @@ class Postgres:
             shutil.rmtree(self.data, ignore_errors=True)
             raise StackError(
                 f"PostgreSQL's data folder can't be made: {made.stderr.strip()}",
-                "Look at free space and rights there, or name another folder in TOPICLEDGER_HOME.",
+                "Mend what that says; TOPICLEDGER_HOME names another folder if it is about this one.",
             )
 
 
