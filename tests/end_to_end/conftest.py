@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
+import psycopg
 import pytest
 
 from devstack.airflow import running_airflow
 from devstack.broker import Broker
 from devstack.home import ROOT
+from devstack.postgres import Postgres
 from tests.end_to_end.dag_copies import DagCopy, write_kafka_side
 from tests.end_to_end.ground import Ground, Stack
+from tests.end_to_end.users_airflow import UsersAirflow, build_wheel
+from tests.end_to_end.users_visit import Site, Visit, visit
+from tests.support.places import postgres_database
 from tests.support.topics import Topics
 from topicledger.warehouse.contract import WarehouseSettings
 
@@ -33,13 +40,15 @@ def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, kafka_broker: Broker
 ) -> Iterator[Stack]:
     """Scheduler, API server and DAG processor; every task may be killed through the folder of crash points."""
+    if any("visits" in _fixtures(item) for item in request.session.items):
+        request.getfixturevalue("visits")  # they need minutes of their own: let them begin
     folder = tmp_path_factory.mktemp("airflow")
     dags, crash_dir = folder / "dags", folder / "crash"
     dags.mkdir()
     crash_dir.mkdir()
     write_kafka_side(dags)
     for item in request.session.items:
-        if "ground" in getattr(item, "fixturenames", ()):
+        if "ground" in _fixtures(item):
             DagCopy(item.name, folder).write(dags)
     # Tasks get the engine from the checkout, whether it is installed beside Airflow or not.
     env = {"TOPICLEDGER_CRASH_DIR": str(crash_dir), "PYTHONPATH": str(ROOT / "src")}
@@ -61,3 +70,38 @@ def ground(request: pytest.FixtureRequest, stack: Stack, topics: Topics, place: 
     yield ground
     for path in stack.crash_dir.iterdir():
         path.unlink()
+
+
+@pytest.fixture(scope="session")
+def visits(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: Postgres, topics: Topics
+) -> Iterator[dict[str, Future[Visit]]]:
+    """The ways of two users, one after the other because both use the shipped topic, beside the other tests."""
+    folder = tmp_path_factory.mktemp("users")
+    wheel = build_wheel(folder)
+    with postgres_database(postgres_server) as place, ThreadPoolExecutor(1) as pool:
+        sites = {"oldest": _oldest(folder / "2", postgres_server, place), "newest": _newest(folder / "3")}
+        yield {name: pool.submit(visit, site, wheel, topics) for name, site in sites.items()}
+        pool.shutdown(cancel_futures=True)
+    with psycopg.connect(postgres_server.dsn(), autocommit=True) as session:
+        session.execute("DROP DATABASE airflow_2 WITH (FORCE)")
+    shutil.rmtree(folder)
+
+
+def _newest(folder: Path) -> Site:
+    """The newest Airflow on SQLite, without a warehouse connection: rows go to the DuckDB file in AIRFLOW_HOME."""
+    airflow = UsersAirflow("3.3.2", folder, components=("api-server", "dag-processor"))
+    file = airflow.home / "warehouse" / "topicledger.duckdb"
+    return Site(airflow, WarehouseSettings("warehouse_default", "duckdb", host=str(file)))
+
+
+def _oldest(folder: Path, server: Postgres, place: WarehouseSettings) -> Site:
+    """The oldest supported Airflow; its LocalExecutor needs a metadata database that is a server."""
+    server.create_database("airflow_2")
+    airflow = UsersAirflow("2.11.2", folder, server.url("airflow_2"))
+    fields = {"conn_type": "postgres", "host": place.host, "port": place.port, "login": place.login}
+    return Site(airflow, place, ("psycopg2-binary",), json.dumps({**fields, "schema": place.schema}))
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])

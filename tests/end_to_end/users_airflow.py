@@ -57,6 +57,7 @@ class UsersAirflow:
 
     def make(self, packages: Sequence[str]) -> None:
         """Make the environment, with this Airflow and further packages, and the empty home."""
+        self.folder.mkdir()
         wanted = sys.executable if self.version.startswith("3.") else ">=3.11,<3.13"
         run([uv(), "venv", "-q", "--python", wanted, str(self.folder / "venv")], _environment())
         self.install([f"apache-airflow=={self.version}", *packages])
