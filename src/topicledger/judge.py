@@ -6,7 +6,6 @@ clean-up) is done for a whole chunk. Nothing else ever leaves: whatever the byte
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -17,22 +16,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from topicledger.errors import RejectedRecord, SettingsError
-from topicledger.pipeline import ColumnType, Pipeline
-
-ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
-    "uuid": pa.string(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "text": pa.string(),
-    "bool": pa.bool_(),
-    "timestamptz": pa.timestamp("us", tz="UTC"),
-    "date": pa.date32(),
-}
-"""How a column travels between the judge and the staged file."""
+from topicledger.event_types import columns_schema, encoded_names, field_types
+from topicledger.pipeline import Pipeline
+from topicledger.rejections import rejection, storable
 
 # 0001-01-01 and 9999-12-31 in UTC: what every warehouse and Python's own datetime can hold.
 _FIRST_US = -62_135_596_800_000_000
 _LAST_US = 253_402_300_799_999_999
+
+_Broken = dict[int, RejectedRecord]
+"""Rows of a set of columns that must be taken out, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,41 +55,42 @@ class Judge:
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
+        self.columns = columns_schema(pipeline)
         self._pipeline = pipeline
-        self._fields = tuple(field.name for field in msgspec.structs.fields(pipeline.event))
-        self._encoded = frozenset(field.encode_name for field in msgspec.structs.fields(pipeline.event))
+        self._fields = field_types(pipeline)
+        self._encoded = encoded_names(pipeline.event)
         strict = msgspec.defstruct("Strict", [], bases=(pipeline.event,), forbid_unknown_fields=True)
         self._decode_strict = msgspec.json.Decoder(strict).decode
         self._decode: Callable[[bytes], msgspec.Struct] = msgspec.json.Decoder(pipeline.event).decode
-        self.columns = pa.schema([pa.field(c.name, ARROW_TYPES[c.type], nullable=c.nullable) for c in pipeline.columns])
-        self._arrow = {c.name: ARROW_TYPES[c.type] for c in pipeline.columns}
-        for check in pipeline.checks:
-            if check.field not in self._fields:
-                raise SettingsError(
-                    f"pipeline {pipeline.name} checks {check.field!r}, which {pipeline.event.__name__} doesn't have"
-                )
 
     def chunk(self, values: Sequence[bytes]) -> Judged:
-        """Judge the values of one chunk, in order. Never raises for what a value holds."""
-        rejected: dict[int, RejectedRecord] = {}
+        """Judge the values of one chunk, in order. Never raises for what a value holds.
+
+        Raises:
+            SettingsError: The clean-up doesn't give what the columns declare.
+        """
+        rejected: _Broken = {}
         events, unknown_fields = self._events(values, rejected)
-        accepted = [index for index in range(len(values)) if index not in rejected] if rejected else None
-        arrays = self._arrays(events)
-        broken = self._broken(arrays)
+        accepted: Sequence[int] = range(len(values))
+        if rejected:
+            accepted = [index for index in accepted if index not in rejected]
+        broken: _Broken = {}
+        arrays = self._arrays(events, broken)
+        self._find_broken(arrays, broken)
         if broken:
-            indices = accepted if accepted is not None else range(len(values))
-            rejected.update((indices[row], reason) for row, reason in broken.items())
-            accepted = [index for row, index in enumerate(indices) if row not in broken]
-            keep = pa.array([row not in broken for row in range(len(events))])
-            arrays = {name: array.filter(keep) for name, array in arrays.items()}
+            arrays, accepted = _without(arrays, accepted, broken, rejected)
+        columns = self._clean(arrays)
+        broken = self._find_null(columns)
+        if broken:
+            columns, accepted = _without(columns, accepted, broken, rejected)
         return Judged(
-            columns=self._columns(arrays),
-            accepted=range(len(values)) if accepted is None else accepted,
+            columns=pa.RecordBatch.from_arrays(list(columns.values()), schema=self.columns),
+            accepted=accepted,
             rejected=sorted(rejected.items()),
             unknown_fields=unknown_fields,
         )
 
-    def _events(self, values: Sequence[bytes], rejected: dict[int, RejectedRecord]) -> tuple[list[msgspec.Struct], int]:
+    def _events(self, values: Sequence[bytes], rejected: _Broken) -> tuple[list[msgspec.Struct], int]:
         """Decode each value with the strict type; only what it refuses takes the longer way."""
         events: list[msgspec.Struct] = []
         append, decode, unknown_fields = events.append, self._decode_strict, 0
@@ -108,7 +102,7 @@ class Judge:
                     unknown_fields += self._unknown_fields(value)
                     append(self._decode(value))
                 except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-                    rejected[index] = _rejection(value, error)
+                    rejected[index] = rejection(value, error)
         return events, unknown_fields
 
     def _unknown_fields(self, value: bytes) -> int:
@@ -116,89 +110,88 @@ class Judge:
         document = msgspec.json.decode(value)
         return len(document.keys() - self._encoded) if isinstance(document, dict) else 0
 
-    def _arrays(self, events: Sequence[msgspec.Struct]) -> dict[str, pa.Array[Any]]:
-        """One Arrow array per field of the event; a field that is no column keeps Arrow's own idea of its type."""
-        return {
-            name: pa.array(list(map(attrgetter(name), events)), type=self._arrow.get(name)) for name in self._fields
-        }
+    def _arrays(self, events: Sequence[msgspec.Struct], broken: _Broken) -> dict[str, pa.Array[Any]]:
+        """One Arrow array per flat field of the event."""
+        arrays: dict[str, pa.Array[Any]] = {}
+        for name, kind in self._fields.items():
+            values = list(map(attrgetter(name), events))
+            try:
+                arrays[name] = pa.array(values, type=kind)
+            except (OverflowError, pa.ArrowException):
+                arrays[name] = _array_of_fitting(name, values, kind, broken)
+        return arrays
 
-    def _broken(self, arrays: Mapping[str, pa.Array[Any]]) -> dict[int, RejectedRecord]:
+    def _find_broken(self, arrays: Mapping[str, pa.Array[Any]], broken: _Broken) -> None:
         """Find the rows that break a rule which the decoder doesn't know; the first rule broken names it."""
-        broken: dict[int, RejectedRecord] = {}
         for name, array in arrays.items():
             if pa.types.is_string(array.type):
-                self._find_nul(name, array, broken)
+                _find_nul(name, array, broken)
             elif pa.types.is_timestamp(array.type):
                 _find_out_of_calendar(name, array, broken)
         for check in self._pipeline.checks:
             array = arrays[check.field]
             for row in _rows(pc.invert(pc.match_substring_regex(array, check.pattern))):
-                text = _storable(f"{check.field} {array[row].as_py()!r:.200} {check.sentence}")
+                text = storable(f"{check.field} {array[row].as_py()!r:.200} {check.sentence}")
                 broken.setdefault(row, RejectedRecord("invalid_event", text))
-        return broken
 
-    @staticmethod
-    def _find_nul(name: str, array: pa.Array[Any], broken: dict[int, RejectedRecord]) -> None:
-        data = array.buffers()[2]
-        # One memchr over all texts of the chunk; rows are only looked at when it finds something.
-        if data is None or b"\0" not in data.to_pybytes():
-            return
-        for row in _rows(pc.match_substring(array, "\0")):
-            broken.setdefault(row, RejectedRecord("nul_character", f"{name} contains U+0000, which no table can hold"))
-
-    def _columns(self, arrays: Mapping[str, pa.Array[Any]]) -> pa.RecordBatch:
+    def _clean(self, arrays: Mapping[str, pa.Array[Any]]) -> dict[str, pa.Array[Any]]:
         cleaned = self._pipeline.clean(arrays)
         missing = [name for name in self.columns.names if name not in cleaned]
         if missing:
             raise SettingsError(
                 f"the clean-up of pipeline {self._pipeline.name} doesn't give the columns {', '.join(missing)}"
             )
-        return pa.RecordBatch.from_arrays(
-            [cleaned[field.name].cast(field.type) for field in self.columns], schema=self.columns
-        )
+        try:
+            return {field.name: cleaned[field.name].cast(field.type) for field in self.columns}
+        except pa.ArrowException as error:
+            raise SettingsError(
+                f"the clean-up of pipeline {self._pipeline.name} gives values that a column can't hold: {error}. "
+                "Correct the clean-up: it must give each column's type for every event"
+            ) from error
+
+    def _find_null(self, columns: Mapping[str, pa.Array[Any]]) -> _Broken:
+        """Find the rows where the clean-up left a column NULL that can't be."""
+        broken: _Broken = {}
+        for field in self.columns:
+            if not field.nullable and columns[field.name].null_count:
+                for row in _rows(pc.is_null(columns[field.name])):
+                    sentence = f"{field.name} has no value after the clean-up"
+                    broken.setdefault(row, RejectedRecord("invalid_event", sentence))
+        return broken
 
 
-def empty_value() -> RejectedRecord:
-    """Reject a record whose value is there but has no byte (a null value is a tombstone instead)."""
-    return RejectedRecord("empty_value", "the value has no bytes; a JSON object was expected")
+def _without(
+    columns: Mapping[str, pa.Array[Any]], accepted: Sequence[int], broken: _Broken, rejected: _Broken
+) -> tuple[dict[str, pa.Array[Any]], Sequence[int]]:
+    """Take the broken rows out of the columns and into `rejected`."""
+    rejected.update((accepted[row], reason) for row, reason in broken.items())
+    keep = pa.array([row not in broken for row in range(len(accepted))])
+    kept = {name: column.filter(keep) for name, column in columns.items()}
+    return kept, [index for row, index in enumerate(accepted) if row not in broken]
 
 
-def _rejection(value: bytes, error: Exception) -> RejectedRecord:
-    if not value:
-        return empty_value()
-    if isinstance(error, msgspec.ValidationError):
-        return RejectedRecord("invalid_event", _storable(str(error)))
-    if isinstance(error, RecursionError):
-        return RejectedRecord("too_deep", "the JSON document is nested too deeply to be decoded")
-    try:
-        text = value.decode()
-    except UnicodeDecodeError as undecodable:
-        where = f"{undecodable.reason} at byte {undecodable.start}"
-        return RejectedRecord("invalid_utf8", f"the value is not UTF-8: {where}")
-    return _invalid_json(value, text, str(error))
+def _array_of_fitting(name: str, values: Sequence[Any], kind: pa.DataType, broken: _Broken) -> pa.Array[Any]:
+    """Find the values that Arrow's type can't hold, which the event type allowed; the others keep their place."""
+    fitting = list(values)
+    for row, value in enumerate(values):
+        try:
+            pa.scalar(value, kind)
+        except (OverflowError, pa.ArrowException):
+            broken.setdefault(row, RejectedRecord("out_of_range", f"{name} doesn't fit {kind}"))
+            fitting[row] = None
+    return pa.array(fitting, type=kind)
 
 
-def _storable(message: str) -> str:
-    """Shorten a decoder's message, which may quote the value, and spell out what text columns can't hold."""
-    shortened = message if len(message) <= 500 else f"{message[:400]} [...] {message[-90:]}"
-    return shortened.replace("\0", "\\u0000")
+def _find_nul(name: str, array: pa.Array[Any], broken: _Broken) -> None:
+    data = array.buffers()[2]
+    # One memchr over all texts of the chunk; rows are only looked at when it finds something.
+    if data is None or b"\0" not in data.to_pybytes():
+        return
+    for row in _rows(pc.match_substring(array, "\0")):
+        broken.setdefault(row, RejectedRecord("nul_character", f"{name} contains U+0000, which no table can hold"))
 
 
-def _invalid_json(value: bytes, text: str, message: str) -> RejectedRecord:
-    """Say where the JSON breaks, with the line and column of a JSONDecodeError at the decoder's own byte."""
-    head, _, tail = message.rpartition(" (byte ")
-    size = tail.removesuffix(")")
-    if head and size.isdigit():
-        # Of trailing data the decoder names the byte after the first one, unlike everywhere else.
-        byte = int(size) - head.endswith("trailing characters")
-        position = len(value[:byte].decode(errors="ignore"))
-    else:
-        head, position = message, len(text)
-    located = json.JSONDecodeError(head, text, position)
-    return RejectedRecord("invalid_json", str(located))
-
-
-def _find_out_of_calendar(name: str, array: pa.Array[Any], broken: dict[int, RejectedRecord]) -> None:
+def _find_out_of_calendar(name: str, array: pa.Array[Any], broken: _Broken) -> None:
     micros = array.cast(pa.int64())
     outside = pc.or_(pc.less(micros, pa.scalar(_FIRST_US)), pc.greater(micros, pa.scalar(_LAST_US)))
     for row in _rows(outside):

@@ -44,7 +44,7 @@ class Check:
     """A rule that a text field must meet: checked for a whole chunk at once, far cheaper than in the event type.
 
     Args:
-        field: The event's field; NULL passes.
+        field: The event's field, a text; NULL passes.
         pattern: A regular expression (RE2) that must match somewhere in the value, before the clean-up.
         sentence: What a value must be, for the dead letter: "is not ...".
     """

@@ -6,6 +6,9 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +17,7 @@ from tests.support.bad_records import BAD, Bad
 from tests.support.records import good, sign_up
 from topicledger.errors import SettingsError
 from topicledger.judge import Judge, Judged
-from topicledger.pipeline import Check, Column
+from topicledger.pipeline import Check, Column, Pipeline
 from topicledger.signups import SIGNUPS
 
 JUDGE = Judge(SIGNUPS)
@@ -154,3 +157,60 @@ def test_clean_up_that_leaves_a_column_out() -> None:
     pipeline = dataclasses.replace(SIGNUPS, columns=(*SIGNUPS.columns, Column("score", "int64")))
     with pytest.raises(SettingsError, match="score"):
         Judge(pipeline).chunk([good(1)])
+
+
+class Loose(msgspec.Struct):
+    """An event type without bounds, and with a field that isn't flat."""
+
+    id: str
+    count: int
+    weight: float = 0.0
+    tags: list[str] = []
+
+
+LOOSE = Pipeline(
+    name="loose",
+    topic="loose",
+    event=Loose,
+    columns=(Column("id", "text"), Column("count", "int64"), Column("heavy", "bool")),
+    key="id",
+    table="loose",
+    clean=lambda columns: {
+        **columns,
+        "heavy": pc.if_else(pc.equal(columns["id"], "unclear"), None, pc.greater(columns["weight"], pa.scalar(1.0))),
+    },
+)
+
+
+def test_what_a_column_cant_hold_is_rejected_alone() -> None:
+    """A value past its column's range, and one that the clean-up leaves without a value, cost only their own record."""
+    judged = Judge(LOOSE).chunk(
+        [
+            b'{"id":"a","count":1,"weight":2}',
+            b'{"id":"b","count":9223372036854775808}',
+            b'{"id":"unclear","count":1}',
+            b'{"id":"d","count":%s}' % (b"9" * 400),
+            b'{"id":"e","count":-9223372036854775808,"tags":["x"]}',
+        ]
+    )
+    assert [(index, reason.reason) for index, reason in judged.rejected] == [
+        (1, "out_of_range"),
+        (2, "invalid_event"),
+        (3, "out_of_range"),
+    ]
+    assert list(judged.accepted) == [0, 4]
+    assert judged.columns.to_pylist() == [
+        {"id": "a", "count": 1, "heavy": True},
+        {"id": "e", "count": -(2**63), "heavy": False},
+    ]
+
+
+def test_a_declaration_that_cant_hold_is_refused() -> None:
+    """A nullable field on a column that isn't, a check on what is no text, a clean-up that gives another type."""
+    with pytest.raises(SettingsError, match="full_name may be null"):
+        Judge(dataclasses.replace(SIGNUPS, columns=(*SIGNUPS.columns[:4], Column("full_name", "text"))))
+    with pytest.raises(SettingsError, match="'user_id', which is no text field"):
+        Judge(dataclasses.replace(SIGNUPS, checks=(Check("user_id", "x", "is wrong"),)))
+    wrong = dataclasses.replace(LOOSE, clean=lambda columns: {**columns, "heavy": columns["id"]})
+    with pytest.raises(SettingsError, match="gives values that a column can't hold"):
+        Judge(wrong).chunk([b'{"id":"a","count":1}'])

@@ -1,0 +1,87 @@
+"""How the fields of an event type travel as Arrow arrays; and what of a declaration can't fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import pyarrow as pa
+from msgspec import inspect
+
+from topicledger.errors import SettingsError
+from topicledger.pipeline import ColumnType, Pipeline
+
+COLUMN_TYPES: Mapping[ColumnType, pa.DataType] = {
+    "uuid": pa.string(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "text": pa.string(),
+    "bool": pa.bool_(),
+    "timestamptz": pa.timestamp("us", tz="UTC"),
+    "date": pa.date32(),
+}
+"""How a column travels between the judge and the staged file."""
+
+_FIELD_TYPES: Mapping[type[inspect.Type], pa.DataType] = {
+    inspect.IntType: pa.int64(),
+    inspect.FloatType: pa.float64(),
+    inspect.StrType: pa.string(),
+    inspect.BoolType: pa.bool_(),
+    inspect.DateTimeType: pa.timestamp("us", tz="UTC"),
+    inspect.DateType: pa.date32(),
+}
+
+
+def columns_schema(pipeline: Pipeline) -> pa.Schema:
+    """The Arrow schema of the pipeline's clean columns."""
+    return pa.schema([pa.field(c.name, COLUMN_TYPES[c.type], nullable=c.nullable) for c in pipeline.columns])
+
+
+def field_types(pipeline: Pipeline) -> dict[str, pa.DataType]:
+    """Give the Arrow type of each of the event's fields, by the field's name.
+
+    A field that isn't flat (a list, an object, bytes) has none: it doesn't reach the clean-up.
+
+    Raises:
+        SettingsError: A check or a column asks of a field what it can't give.
+    """
+    event = inspect.type_info(pipeline.event)
+    assert isinstance(event, inspect.StructType)  # noqa: S101 - `event` is declared as a Struct
+    columns = {column.name: column for column in pipeline.columns}
+    types: dict[str, pa.DataType] = {}
+    for field in event.fields:
+        members = field.type.types if isinstance(field.type, inspect.UnionType) else (field.type,)
+        nullable = any(isinstance(member, inspect.NoneType) for member in members)
+        column = columns.get(field.name)
+        if column is not None and nullable and not column.nullable:
+            raise SettingsError(
+                f"pipeline {pipeline.name}: the field {field.name} may be null, its column may not: declare the column "
+                "with nullable=True, or the field without None"
+            )
+        kind = _arrow_type([member for member in members if not isinstance(member, inspect.NoneType)])
+        if kind is not None:
+            types[field.name] = kind
+    for check in pipeline.checks:
+        if types.get(check.field) != pa.string():
+            raise SettingsError(
+                f"pipeline {pipeline.name} checks {check.field!r}, which is no text field of {pipeline.event.__name__}"
+            )
+    return types
+
+
+def _arrow_type(members: Sequence[inspect.Type]) -> pa.DataType | None:
+    """The one flat type that all members have, if any."""
+    kinds = {_member_type(member) for member in members}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _member_type(member: inspect.Type) -> pa.DataType | None:
+    if isinstance(member, inspect.LiteralType):
+        texts = all(isinstance(value, str) for value in member.values)
+        return pa.string() if texts else pa.int64()
+    return _FIELD_TYPES.get(type(member))
+
+
+def encoded_names(event: type[msgspec.Struct]) -> frozenset[str]:
+    """The names that the event's fields have in JSON."""
+    return frozenset(field.encode_name for field in msgspec.structs.fields(event))
