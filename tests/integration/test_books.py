@@ -149,8 +149,9 @@ def test_the_same_batch_unfalsified(duckdb_case: Case) -> None:
         ("UPDATE topicledger_positions SET position = 0", "I5"),
     ],
 )
-def test_damaged_ledger(case: Case, damage: str, identity: str) -> None:
+def test_damaged_ledger(duckdb_case: Case, damage: str, identity: str) -> None:
     """A ledger that was changed by hand after the load makes reconciling fail, naming the identity."""
+    case = duckdb_case
     for name in ("manual__1", "manual__2"):
         run = OneRun(case, name)
         run.produce((r.key, r.value) for r in sign_ups(range(10)))

@@ -37,13 +37,13 @@ def test_a_reader_that_loses_records(duckdb_case: Case, monkeypatch: pytest.Monk
 def test_more_jumps_than_are_checked(duckdb_case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more jumps than are read again the longest are, and the accounts say how many were not."""
     case = duckdb_case
-    monkeypatch.setattr(progress, "_CHECKED_JUMPS", 3)
-    for number in range(5):
+    monkeypatch.setattr(progress, "_CHECKED_JUMPS", 2)
+    for number in range(3):
         bounds = range(10 * number, 10 * number + number + 1)
         aborted(case.topics.bootstrap, case.topic, sign_ups(bounds, partitions=2))
         committed(case.topics.bootstrap, case.topic, sign_ups(range(100 + number, 101 + number)))
     accounts = run_steps(case).accounts
-    assert accounts.loaded == 5
+    assert accounts.loaded == 3
     assert accounts.unchecked_jumps > 0
     case.oracle().require_every_record_once()
 
@@ -51,10 +51,10 @@ def test_more_jumps_than_are_checked(duckdb_case: Case, monkeypatch: pytest.Monk
 def test_many_jumps_in_both_partitions(duckdb_case: Case) -> None:
     """Jump upon jump in each partition is read again, one after another, and the batch closes."""
     case = duckdb_case
-    for number in range(8):
+    for number in range(3):
         aborted(case.topics.bootstrap, case.topic, sign_ups(range(2 * number, 2 * number + 2), partitions=2))
         committed(case.topics.bootstrap, case.topic, sign_ups(range(100 + 2 * number, 102 + 2 * number), partitions=2))
     accounts = run_steps(case).accounts
-    assert (accounts.loaded, accounts.unchecked_jumps) == (16, 0)
-    assert accounts.invisible == 16 + 16 * 2
+    assert (accounts.loaded, accounts.unchecked_jumps) == (6, 0)
+    assert accounts.invisible == 6 + 6 * 2
     case.oracle().require_every_record_once()

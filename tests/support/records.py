@@ -60,8 +60,7 @@ def sign_ups(numbers: Iterable[int], partitions: int = 1) -> list[Record]:
 
 def produce(bootstrap: str, topic: str, records: Iterable[Record], **config: Any) -> None:
     """Produce records with a plain client, and return when the broker has acknowledged every one."""
-    producer = _producer(bootstrap, config)
-    _send(producer, topic, records)
+    _send(_producer(bootstrap, config), topic, records)
 
 
 class Transaction:

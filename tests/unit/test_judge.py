@@ -177,7 +177,9 @@ LOOSE = Pipeline(
     table="loose",
     clean=lambda columns: {
         **columns,
-        "heavy": pc.if_else(pc.equal(columns["id"], "unclear"), None, pc.greater(columns["weight"], pa.scalar(1.0))),
+        "heavy": pc.if_else(
+            pc.equal(columns["id"], pa.scalar("unclear")), None, pc.greater(columns["weight"], pa.scalar(1.0))
+        ),
     },
 )
 
