@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -49,12 +50,14 @@ def test_stop_ends_children_of_children(folder: Path) -> None:
 
 def test_what_lost_its_parent_is_found(folder: Path) -> None:
     """A process whose parent died at once is still known by the folder it was started for."""
-    start(folder, "setsid sleep 600 & echo up; kill -9 $$")
-    wait_for("up", folder / "log")
+    parent = start(folder, "setsid sleep 600 & wait")
     deadline = time.monotonic() + 10
-    while len(left := marked_processes(folder)) != 1 and time.monotonic() < deadline:
+    while "sleep" not in {process.name() for process in marked_processes(folder)}:
+        assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert {process.name() for process in left} == {"sleep"}
+    os.kill(parent.pid, signal.SIGKILL)
+    while parent.alive():
+        time.sleep(0.02)
     assert end_everything(folder, ()) == 1
     assert marked_processes(folder) == set()
 
