@@ -69,8 +69,9 @@ class Ground:
     def require_green(self, run: DagRun) -> None:
         """Fail with the logs of the tasks that failed, when there are any."""
         failed = {task.task_id: task for task in self.tasks(run.run_id).values() if task.state != "success"}
-        logs = {name: self.log(run.run_id, name, task.try_number)[-3_000:] for name, task in failed.items()}
-        assert (run.state, logs) == ("success", {})
+        logs = [f"--- {t.task_id}\n{self.log(run.run_id, t.task_id, t.try_number)[-3_000:]}" for t in failed.values()]
+        assert run.state == "success", "\n".join([f"{run.run_id} is {run.state}", *logs])
+        assert not failed, f"{run.run_id} is green, but not {', '.join(failed)}"
 
     def clear(self, run_id: str, task_id: str, *, downstream: bool = False) -> DagRun:
         """Clear one task, with or without what follows it; return the run when it has ended again."""
