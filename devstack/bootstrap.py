@@ -29,7 +29,8 @@ def main() -> None:
     uv = _uv()
     _run([uv, "pip", "sync", "-q", "--require-hashes", "--python", str(VENV_PYTHON), *map(str, LOCKS)])
     editable = ["--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
-    _run([uv, "pip", "install", "-q", "--python", str(VENV_PYTHON), *editable])
+    # uv leaves a lock file in the folder for temporary files when it builds.
+    _run([uv, "pip", "install", "-q", "--python", str(VENV_PYTHON), *editable], TMPDIR=str(VENV))
     STAMP.write_text(key)
 
 
@@ -54,8 +55,8 @@ def _uv() -> str:
     return str(inside)
 
 
-def _run(command: list[str]) -> None:
-    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
+def _run(command: list[str], **variables: str) -> None:
+    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", **variables}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         output = (done.stdout + done.stderr).strip()
