@@ -59,14 +59,14 @@ class UsersAirflow:
         """Make the environment, with this Airflow and further packages, and the empty home."""
         self.folder.mkdir()
         wanted = sys.executable if self.version.startswith("3.") else ">=3.11,<3.13"
-        run([uv(), "venv", "-q", "--python", wanted, str(self.folder / "venv")], _environment())
+        run_uv(self.folder, "venv", "--python", wanted, str(self.folder / "venv"))
         self.install([f"apache-airflow=={self.version}", *packages])
         self.dags.mkdir(parents=True)
 
     def install(self, packages: Sequence[str]) -> None:
         """Install further packages without changing Airflow's version."""
         wanted = [*packages, f"apache-airflow=={self.version}"]
-        run([uv(), "pip", "install", "-q", "--python", str(self.python), *wanted], _environment())
+        run_uv(self.folder, "pip", "install", "--python", str(self.python), *wanted)
 
     def command(self, name: str, *arguments: str, may_fail: bool = False) -> str:
         """Run a command of the environment as its user would, and return what it printed."""
@@ -152,17 +152,17 @@ def wait_until(what: str, services: Sequence[Service], look: Callable[[], object
 def build_wheel(folder: Path) -> Path:
     """Build the wheel from the checkout, with the build backend of this environment."""
     options = ["--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", str(folder)]
-    run([uv(), "build", "-q", *options, str(ROOT)], _environment())
+    run_uv(folder, "build", *options, str(ROOT))
     (wheel,) = folder.glob("*.whl")
     return wheel
 
 
-def uv() -> str:
-    """The uv of the environment that the tests run in."""
+def run_uv(folder: Path, *arguments: str) -> None:
+    """Run the uv of the environment that the tests run in; its temporary files, locks too, stay in the folder."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    found = shutil.which("uv", path=path)
-    assert found, "uv is missing: `make setup` installs it"
-    return found
+    program = shutil.which("uv", path=path)
+    assert program, "uv is missing: `make setup` installs it"
+    run([program, "-q", *arguments], {**_environment(), "TMPDIR": str(folder)})
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], *, cwd: Path = ROOT, may_fail: bool = False) -> str:

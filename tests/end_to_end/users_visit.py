@@ -122,7 +122,9 @@ def _run(airflow: UsersAirflow) -> list[str]:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{airflow.logs()}") from error
         dag = ["-d", DAG_ID] if airflow.version.startswith("2.") else [DAG_ID]
-        return [run["state"] for run in airflow.airflow_json("dags", "list-runs", *dag)]
+        states = [run["state"] for run in airflow.airflow_json("dags", "list-runs", *dag)]
+        assert set(states) == {"success"}, f"{states}\n{airflow.logs()}"
+        return states
 
 
 def _logged(airflow: UsersAirflow, text: str) -> bool:
