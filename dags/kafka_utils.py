@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from topicledger.crash_points import crash_point
-from topicledger.errors import IntegrityError, RetriableError, TopicLedgerError
+from topicledger.errors import IntegrityError, TopicLedgerError
 from topicledger.judge import Judge
 from topicledger.kafka.message import ATTEMPT_HEADER, BATCH_HEADER
 from topicledger.kafka.offsets import commit_group
@@ -21,14 +20,14 @@ from topicledger.kafka.producer import BatchProducer
 from topicledger.kafka.reader import RangeReader
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.kafka.topic import TopicObserver
-from topicledger.model import planning
-from topicledger.model.acceptance import Accepted, parse_accepted
+from topicledger.model.acceptance import parse_accepted
 from topicledger.model.accounts import PartitionBooks
-from topicledger.model.identity import CONTRACT_VERSION, acceptance_id
+from topicledger.model.identity import CONTRACT_VERSION, Run
 from topicledger.model.ledger import LedgerRow
-from topicledger.model.manifest import Acceptance, Manifest
+from topicledger.model.manifest import Manifest, StagedFile
 from topicledger.model.plan import OffsetRange, Plan, Receipt
 from topicledger.pipeline import Pipeline
+from topicledger.planner import Planner
 from topicledger.retries import with_retries
 from topicledger.stage import Stager
 from topicledger.staging.folder import stem
@@ -37,19 +36,6 @@ from topicledger.staging.writer import StagedBatch
 from topicledger.warehouse.contract import Warehouse
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """The run that a batch belongs to.
-
-    Args:
-        batch_id: `topicledger.model.identity.batch_id` of DAG id and run id.
-        run_id: Airflow's run id, for people.
-    """
-
-    batch_id: str
-    run_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,134 +127,77 @@ def consume_batch(
     accepted, judge = parse_accepted(accept), Judge(pipeline)
     with_retries("preparing the tables", warehouse.ensure_tables)
     with TopicObserver(kafka, pipeline.topic) as observer:
-        plan = _plan(observer, warehouse, pipeline, run, receipt, accepted)
+        # 3 to 7
+        plan = Planner(observer, warehouse, pipeline, run, receipt, accepted).plan()
         _log_plan(plan)
         crash_point("consume.after_plan")
-        whole = receipt if receipt is not None and receipt.inside(r.range for r in plan.ranges) else None
-        group_id = f"{pipeline.name}.{run.batch_id}"
-        with (
-            StagedBatch(pipeline.staging_dir, stem(run.batch_id), judge.columns) as batch,
-            RangeReader(kafka, plan, group_id, whole) as reader,
-        ):
-            stager = Stager(judge, batch)
-            stager.add_jumps([OffsetRange(r.partition, r.start, r.start + r.gap) for r in plan.ranges if r.gap], "gap")
-            # 8, 9 and 11
-            for chunk in reader.chunks():
-                stager.add(chunk)
-                crash_point("consume.middle_of_staging")
-            # 10
-            _require_same_topic(observer, plan)
-            unchecked = reader.check_jumps()
-            # 12
-            rows, dead_letters, tombstones, jumps = batch.finish_files()
-            manifest = Manifest(
-                contract_version=CONTRACT_VERSION,
-                batch_id=run.batch_id,
-                plan_id=plan.plan_id,
-                pipeline=pipeline.name,
-                target=plan.target,
-                run_id=run.run_id,
-                topic=plan.topic,
-                topic_id=plan.topic_id,
-                partitions=reader.partitions(),
-                rows=rows,
-                dead_letters=dead_letters,
-                tombstones=tombstones,
-                jumps=jumps,
-                receipt=receipt,
-                acked_seen=reader.acked_seen,
-                compacted=observer.compacted() if receipt is not None else None,
-                reasons=dict(stager.reasons),
-                unknown_fields=stager.unknown_fields,
-                unchecked_jumps=unchecked,
-                accepted=plan.accepted,
-                left=plan.left,
-            )
-            path, sha256 = batch.finish(manifest)
-            crash_point("consume.after_staging")
-            reader.commit()
-    handle = ManifestHandle(path, sha256, run.batch_id, plan.plan_id)
-    rows_path = f"{pipeline.staging_dir.rstrip('/')}/{rows.name}"
+        # 8 to 12
+        return _read_and_stage(_Attempt(kafka, pipeline, run, receipt, observer), plan, judge)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    kafka: KafkaSettings
+    pipeline: Pipeline
+    run: Run
+    receipt: Receipt | None
+    observer: TopicObserver
+
+
+def _read_and_stage(attempt: _Attempt, plan: Plan, judge: Judge) -> StagedResult:
+    receipt, batch_id, folder = attempt.receipt, attempt.run.batch_id, attempt.pipeline.staging_dir
+    whole = receipt if receipt is not None and receipt.inside(r.range for r in plan.ranges) else None
+    with (
+        StagedBatch(folder, stem(batch_id), judge.columns) as batch,
+        RangeReader(attempt.kafka, plan, f"{attempt.pipeline.name}.{batch_id}", whole) as reader,
+    ):
+        stager = Stager(judge, batch)
+        stager.add_jumps([OffsetRange(r.partition, r.start, r.start + r.gap) for r in plan.ranges if r.gap], "gap")
+        # 8, 9 and 11
+        for chunk in reader.chunks():
+            stager.add(chunk)
+            crash_point("consume.middle_of_staging")
+        # 10
+        _require_same_topic(attempt.observer, plan)
+        unchecked = reader.check_jumps()
+        # 12
+        files = batch.finish_files()
+        manifest = _manifest(attempt, plan, reader, stager, files, unchecked)
+        path, sha256 = batch.finish(manifest)
+        crash_point("consume.after_staging")
+        reader.commit()
+    rows_path = f"{folder.rstrip('/')}/{manifest.rows.name}"
     log.info("staged %d records at %s; dead letters by reason: %s", manifest.records, rows_path, manifest.reasons)
-    return StagedResult(rows_path, handle)
+    return StagedResult(rows_path, ManifestHandle(path, sha256, batch_id, plan.plan_id))
 
 
-def _plan(
-    observer: TopicObserver,
-    warehouse: Warehouse,
-    pipeline: Pipeline,
-    run: Run,
-    receipt: Receipt | None,
-    accepted: Accepted,
-) -> Plan:
-    # 3
-    state = with_retries(f"connecting for {pipeline.topic}", observer.state)
-    known = with_retries("reading the ledger", lambda: warehouse.positions(pipeline.topic))
-    recreated = planning.check_topic_id(state, known, receipt, accepted)
-    state = _stable_state(observer, pipeline, state, receipt)
-    # 4
-    recorded = [f"topic_id:{state.topic_id}"] if recreated else []
-    added = planning.missing_positions(state, known, receipt, pipeline.origin)
-    if added:
-        row = _acceptance(warehouse.target, run, pipeline, state.topic_id, recorded) if recorded else None
-        with_retries("adding positions", lambda: warehouse.add_positions(added, row))
-        known = with_retries("reading the ledger", lambda: warehouse.positions(pipeline.topic))
-    positions = planning.current_positions(state, known, receipt)
-    # 5
-    truncations = planning.find_truncations(state, positions, receipt)
-    gaps = planning.find_gaps(state, positions)
-    losses = [loss for loss, _ in truncations] + gaps
-    ignored = planning.require_accepted(state, losses, positions, accepted)
-    if ignored:
-        log.warning("accept: %s lies at or below the ledger's position already: ignored", ", ".join(ignored))
-    if truncations:
-        for loss, marks in truncations:
-            before = positions[loss.partition]
-            row = _acceptance(
-                warehouse.target,
-                run,
-                pipeline,
-                state.topic_id,
-                [str(loss)],
-                applied=(planning.set_back_range(before, loss),),
-                generation=before.generation,
-            )
-            warehouse.set_back(before, planning.set_back(before, loss, marks), row)
-            log.warning("accepted on record: %s; the position was set back", loss)
-        return _plan(observer, warehouse, pipeline, run, receipt, accepted)
-    # 6 and 7
-    return planning.make_plan(
-        state,
-        positions,
-        target=warehouse.target,
-        accepted=[*recorded, *map(str, gaps)],
-        max_records=pipeline.max_records,
+def _manifest(
+    attempt: _Attempt, plan: Plan, reader: RangeReader, stager: Stager, files: Sequence[StagedFile], unchecked: int
+) -> Manifest:
+    rows, dead_letters, tombstones, jumps = files
+    return Manifest(
+        contract_version=CONTRACT_VERSION,
+        batch_id=attempt.run.batch_id,
+        plan_id=plan.plan_id,
+        pipeline=attempt.pipeline.name,
+        target=plan.target,
+        run_id=attempt.run.run_id,
+        topic=plan.topic,
+        topic_id=plan.topic_id,
+        partitions=reader.partitions(),
+        rows=rows,
+        dead_letters=dead_letters,
+        tombstones=tombstones,
+        jumps=jumps,
+        receipt=attempt.receipt,
+        acked_seen=reader.acked_seen,
+        compacted=attempt.observer.compacted() if attempt.receipt is not None else None,
+        reasons=dict(stager.reasons),
+        unknown_fields=stager.unknown_fields,
+        unchecked_jumps=unchecked,
+        accepted=plan.accepted,
+        left=plan.left,
     )
-
-
-def _stable_state(
-    observer: TopicObserver, pipeline: Pipeline, state: planning.TopicState, receipt: Receipt | None
-) -> planning.TopicState:
-    """Step 5: wait, for a bounded time, until no open transaction hides what this run must read."""
-    first, deadline = state, time.monotonic() + pipeline.transaction_wait_s
-    while hidden := planning.unstable(state, receipt):
-        moved = {m.partition: m.last_stable for m in first.partitions}
-        if receipt is None and all(m.last_stable > moved.get(m.partition, -1) for m in hidden):
-            return state  # transactions come and go: what is stable now is read, the rest next time
-        if time.monotonic() >= deadline:
-            named = ", ".join(f"{m.partition}: {m.last_stable} < {m.high}" for m in hidden)
-            raise RetriableError(
-                f"topic {pipeline.topic}: an open transaction hides records; for "
-                f"{pipeline.transaction_wait_s:.0f} s the "
-                f"last stable offset stayed below the high watermark in partition {named}. Find the producer whose "
-                "transaction is open (kafka-transactions.sh find-hanging), end it, and let the task try again",
-                topic=pipeline.topic,
-                partition=hidden[0].partition,
-                offset=hidden[0].last_stable,
-            )
-        time.sleep(0.2)
-        state = with_retries(f"waiting for {pipeline.topic}", observer.state)
-    return state
 
 
 def _require_same_topic(observer: TopicObserver, plan: Plan) -> None:
@@ -276,36 +205,9 @@ def _require_same_topic(observer: TopicObserver, plan: Plan) -> None:
     if topic_id != plan.topic_id:
         raise IntegrityError(
             f"topic {plan.topic} was recreated while it was read ({plan.topic_id}, now {topic_id}): "
-            f"nothing was staged. "
-            "Clear the whole run",
+            "nothing was staged. Clear the whole run",
             topic=plan.topic,
         )
-
-
-def _acceptance(
-    target: str,
-    run: Run,
-    pipeline: Pipeline,
-    topic_id: str,
-    accepted: Sequence[str],
-    applied: tuple[OffsetRange, ...] = (),
-    generation: int = 0,
-) -> LedgerRow:
-    return LedgerRow(
-        batch_id=run.batch_id,
-        plan_id=acceptance_id(target, topic_id, [*accepted, f"generation:{generation}"]),
-        pipeline=pipeline.name,
-        target=target,
-        run_id=run.run_id,
-        topic=pipeline.topic,
-        topic_id=topic_id,
-        planned=(),
-        applied=applied,
-        manifest=Acceptance(run.batch_id, run.run_id, tuple(accepted)),
-        receipt=None,
-        accounts=None,
-        sha256="",
-    )
 
 
 def _log_plan(plan: Plan) -> None:

@@ -32,7 +32,6 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.python import PythonOperator
 
 if TYPE_CHECKING:
-    from kafka_utils import Run
     from topicledger.kafka.settings import KafkaSettings
     from topicledger.pipeline import Pipeline
     from topicledger.warehouse.contract import Warehouse
@@ -67,7 +66,7 @@ if _found is None or _found.origin is None or not _sibling.exists() or not _sibl
         f"{_found.origin if _found else 'nothing'}: put the file there, and uninstall or rename what shadows it"
     )
 
-from topicledger.model.identity import batch_id  # noqa: E402 - only after the checks above have had their say
+from topicledger.model.identity import Run, batch_id  # noqa: E402 - only after the checks above have had their say
 
 
 def stops_for_a_person(task: Callable[..., _Result]) -> Callable[..., _Result]:
@@ -168,8 +167,6 @@ def reconcile_batch(**context: Any) -> None:
 
 
 def _run(context: Mapping[str, Any]) -> Run:
-    from kafka_utils import Run
-
     run_id = context["dag_run"].run_id
     return Run(batch_id(DAG_ID, run_id), run_id)
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from topicledger.errors import IntegrityError
-from topicledger.model.accounts import Books, accounts_of, identities, require_closed
+from topicledger.model.accounts import AppliedCounts, Books, accounts_of, identities, require_closed
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.manifest import Manifest, StagedPartition
 from topicledger.model.plan import OffsetRange, Position
@@ -77,40 +77,40 @@ def _load(warehouse: Warehouse, handle: ManifestHandle, opened: OpenedBatch) -> 
             log.info("batch %s, plan %s is in the ledger already: nothing to do", handle.batch_id, handle.plan_id)
             return found
         # 16: do the staged files still fit the ledger?
-        for staged in manifest.partitions:
-            _require_fit(staged, positions[staged.partition])
+        for partition in manifest.partitions:
+            _require_fit(partition, positions[partition.partition])
         # 17 and 18
-        staged_counts = transaction.count_staged([p.range for p in manifest.partitions])
+        staged = transaction.count_staged([p.range for p in manifest.partitions])
         applied = applied_ranges(manifest.partitions, positions)
         counts = transaction.apply(manifest, applied)
         # 19
-        row = LedgerRow(
-            batch_id=manifest.batch_id,
-            plan_id=manifest.plan_id,
-            pipeline=manifest.pipeline,
-            target=manifest.target,
-            run_id=manifest.run_id,
-            topic=manifest.topic,
-            topic_id=manifest.topic_id,
-            planned=tuple(p.range for p in manifest.partitions),
-            applied=applied,
-            manifest=manifest,
-            receipt=manifest.receipt,
-            accounts=accounts_of(manifest, counts, manifest.receipt),
-            sha256=handle.sha256,
-        )
+        row = _ledger_row(manifest, handle, applied, counts)
         transaction.advance(_advanced(manifest, positions), row)
-        books = Books(
-            manifest=manifest,
-            receipt=manifest.receipt,
-            staged=staged_counts,
-            applied_ranges=applied,
-            applied=counts,
-            ledger=tuple(transaction.applied_sums()),
-        )
+        ledger = tuple(transaction.applied_sums())
+        books = Books(manifest, manifest.receipt, staged, applied, counts, ledger)
         require_closed(identities(books), manifest.batch_id)
         transaction.commit()
         return row
+
+
+def _ledger_row(
+    manifest: Manifest, handle: ManifestHandle, applied: tuple[OffsetRange, ...], counts: AppliedCounts
+) -> LedgerRow:
+    return LedgerRow(
+        batch_id=manifest.batch_id,
+        plan_id=manifest.plan_id,
+        pipeline=manifest.pipeline,
+        target=manifest.target,
+        run_id=manifest.run_id,
+        topic=manifest.topic,
+        topic_id=manifest.topic_id,
+        planned=tuple(p.range for p in manifest.partitions),
+        applied=applied,
+        manifest=manifest,
+        receipt=manifest.receipt,
+        accounts=accounts_of(manifest, counts, manifest.receipt),
+        sha256=handle.sha256,
+    )
 
 
 def applied_ranges(partitions: Sequence[StagedPartition], positions: dict[int, Position]) -> tuple[OffsetRange, ...]:

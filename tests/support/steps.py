@@ -13,14 +13,14 @@ from typing import Any
 import msgspec
 
 import kafka_utils
-from kafka_utils import Run, StagedResult
+from kafka_utils import StagedResult
 from tests.support.oracle import Oracle
 from tests.support.records import Record, produce
 from tests.support.topics import Topics, unique_topic
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.load import load_batch
 from topicledger.model.accounts import Accounts, require_closed
-from topicledger.model.identity import batch_id
+from topicledger.model.identity import Run, batch_id
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.manifest import Manifest
 from topicledger.model.plan import Receipt

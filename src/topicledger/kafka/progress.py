@@ -88,6 +88,8 @@ class PartitionProgress:
             inside = self._walk(run)
         if inside:
             self._note_epochs(inside)
+        if self.reached_end and self._end_epoch is None:
+            self._end_epoch = self._epoch
         return inside
 
     def reach_end(self) -> None:
@@ -95,13 +97,15 @@ class PartitionProgress:
         self._jump(self.planned.end)
 
     def finish(self, position_epoch: int | None) -> None:
-        """Close the partition with the leader epoch of the consumer's own position.
+        """Close the partition with a leader epoch that holds at the planned end.
 
-        The last record's epoch isn't enough: a marker behind it may carry a later one, and the next assign at
-        this position would then take it for a truncation.
+        That of the record at the end, of the first one past it, or, where no record follows, of the consumer's own
+        position: a marker behind the last record may carry a later epoch than it, and the next assign at this
+        position would then take it for a truncation.
         """
         self.done = True
-        self._end_epoch = position_epoch if position_epoch is not None else self._epoch
+        if self._end_epoch is None:
+            self._end_epoch = position_epoch
 
     def staged(self) -> StagedPartition:
         """What the manifest says of this partition."""
@@ -126,8 +130,11 @@ class PartitionProgress:
             offset = message.offset()
             if offset < self.next:
                 continue
+            if self.reached_end:
+                break
             self._jump(min(offset, self.planned.end))
             if offset >= self.planned.end:
+                self._end_epoch = _epoch(message)
                 break
             inside.append(message)
             self.records += 1
@@ -144,7 +151,12 @@ class PartitionProgress:
         if run[0].leader_epoch() == self._epoch == run[-1].leader_epoch():
             return
         for message in run:
-            epoch = message.leader_epoch()
-            if epoch is not None and epoch >= 0 and epoch != self._epoch:
+            epoch = _epoch(message)
+            if epoch is not None and epoch != self._epoch:
                 self._epoch = epoch
                 self._epochs.append(LeaderEpoch(message.offset(), epoch))
+
+
+def _epoch(message: ConsumedMessage) -> int | None:
+    epoch = message.leader_epoch()
+    return epoch if epoch is not None and epoch >= 0 else None

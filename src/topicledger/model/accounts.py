@@ -277,7 +277,9 @@ def _acknowledged(manifest: Manifest, receipt: Receipt) -> Identity:
         text = f"acked {receipt.acked}: not all of it is in this plan; see the other batches"
         return Identity("I5", text, holds=not receipt.inside(p.range for p in manifest.partitions))
     invisible = sum(p.invisible for p in manifest.partitions)
-    missing, gap = receipt.acked - seen, sum(p.gap for p in manifest.partitions)
+    lost = {p.partition: OffsetRange(p.partition, p.start, p.start + p.gap) for p in manifest.partitions}
+    gap = sum(r.clipped_to(lost[r.partition]).length for r in receipt.ranges if r.length)
+    missing = receipt.acked - seen
     allowed = gap + (0 if manifest.compacted is False else invisible)
     if missing == 0 or not allowed:
         return Identity("I5", f"acked_seen {seen} = acked {receipt.acked}", holds=missing == 0)

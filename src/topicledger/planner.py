@@ -1,0 +1,146 @@
+"""Steps 3 to 7 of the protocol: what a run reads, fixed before the first record, from topic, ledger and receipt."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from topicledger.errors import RetriableError
+from topicledger.kafka.topic import TopicObserver
+from topicledger.model import planning
+from topicledger.model.acceptance import Accepted, Loss
+from topicledger.model.identity import Run, acceptance_id
+from topicledger.model.ledger import LedgerRow
+from topicledger.model.manifest import Acceptance
+from topicledger.model.plan import OffsetRange, Plan, Position, Receipt
+from topicledger.pipeline import Pipeline
+from topicledger.retries import with_retries
+from topicledger.warehouse.contract import Warehouse
+
+log = logging.getLogger(__name__)
+
+_LOOK_AGAIN_S = 0.2
+
+
+class Planner:
+    """Plans one attempt of one run. What it writes to the ledger it writes in transactions of their own.
+
+    Args:
+        observer: Asks the broker about the topic.
+        warehouse: Holds the ledger.
+        pipeline: The pipeline.
+        run: The run.
+        receipt: What the run produced, or None.
+        accepted: The losses that a person accepts.
+    """
+
+    def __init__(
+        self,
+        observer: TopicObserver,
+        warehouse: Warehouse,
+        pipeline: Pipeline,
+        run: Run,
+        receipt: Receipt | None,
+        accepted: Accepted,
+    ) -> None:
+        self._observer = observer
+        self._warehouse = warehouse
+        self._pipeline = pipeline
+        self._run = run
+        self._receipt = receipt
+        self._accepted = accepted
+
+    def plan(self) -> Plan:
+        """Plan anew. Killed at any point and repeated, it gives what the topic and the ledger then say.
+
+        Raises:
+            IntegrityError: Offsets were lost or the topic was recreated, and nobody accepted exactly that.
+            RetriableError: Broker or warehouse don't answer, or an open transaction hides records of this run.
+            SettingsError: The topic is missing, or a grant is.
+        """
+        # 3
+        state = with_retries(f"connecting for {self._pipeline.topic}", self._observer.state)
+        known = self._known()
+        recreated = planning.check_topic_id(state, known, self._receipt, self._accepted)
+        state = self._stable(state)
+        # 4
+        recorded = [f"topic_id:{state.topic_id}"] if recreated else []
+        added = planning.missing_positions(state, known, self._receipt, self._pipeline.origin)
+        if added:
+            row = self._acceptance(state.topic_id, recorded) if recorded else None
+            with_retries("adding positions", lambda: self._warehouse.add_positions(added, row))
+            known = self._known()
+        positions = planning.current_positions(state, known, self._receipt)
+        # 5
+        truncations = planning.find_truncations(state, positions, self._receipt)
+        gaps = planning.find_gaps(state, positions)
+        losses = [*(loss for loss, _ in truncations), *gaps]
+        ignored = planning.require_accepted(state, losses, positions, self._accepted)
+        if ignored:
+            log.warning("accept: %s lies at or below the ledger's position already: ignored", ", ".join(ignored))
+        if truncations:
+            for loss, marks in truncations:
+                self._set_back(
+                    positions[loss.partition], planning.set_back(positions[loss.partition], loss, marks), loss
+                )
+            return self.plan()
+        # 6 and 7
+        return planning.make_plan(
+            state,
+            positions,
+            target=self._warehouse.target,
+            accepted=[*recorded, *map(str, gaps)],
+            max_records=self._pipeline.max_records,
+        )
+
+    def _known(self) -> Sequence[Position]:
+        return with_retries("reading the ledger", lambda: self._warehouse.positions(self._pipeline.topic))
+
+    def _set_back(self, before: Position, after: Position, loss: Loss) -> None:
+        applied = (planning.set_back_range(before, loss),)
+        row = self._acceptance(before.topic_id, [str(loss)], applied, before.generation)
+        self._warehouse.set_back(before, after, row)
+        log.warning("accepted on record: %s; the position was set back", loss)
+
+    def _stable(self, state: planning.TopicState) -> planning.TopicState:
+        """Step 5: wait, for a bounded time, until no open transaction hides what this run must read."""
+        topic, wait_s = self._pipeline.topic, self._pipeline.transaction_wait_s
+        deadline = time.monotonic() + wait_s
+        first = {marks.partition: marks.last_stable for marks in state.partitions}
+        while hidden := planning.unstable(state, self._receipt):
+            if self._receipt is None and all(m.last_stable > first.get(m.partition, -1) for m in hidden):
+                return state  # transactions come and go: what is stable now is read, the rest next time
+            if time.monotonic() >= deadline:
+                named = ", ".join(f"{m.partition}: {m.last_stable} < {m.high}" for m in hidden)
+                raise RetriableError(
+                    f"topic {topic}: an open transaction hides records; for {wait_s:.0f} s the last stable offset "
+                    f"stayed below the high watermark in partition {named}. Find the producer whose transaction is "
+                    "open (kafka-transactions.sh find-hanging), end it, and let the task try again",
+                    topic=topic,
+                    partition=hidden[0].partition,
+                    offset=hidden[0].last_stable,
+                )
+            time.sleep(_LOOK_AGAIN_S)
+            state = with_retries(f"waiting for {topic}", self._observer.state)
+        return state
+
+    def _acceptance(
+        self, topic_id: str, accepted: Sequence[str], applied: tuple[OffsetRange, ...] = (), generation: int = 0
+    ) -> LedgerRow:
+        target, run = self._warehouse.target, self._run
+        return LedgerRow(
+            batch_id=run.batch_id,
+            plan_id=acceptance_id(target, topic_id, [*accepted, f"generation:{generation}"]),
+            pipeline=self._pipeline.name,
+            target=target,
+            run_id=run.run_id,
+            topic=self._pipeline.topic,
+            topic_id=topic_id,
+            planned=(),
+            applied=applied,
+            manifest=Acceptance(run.batch_id, run.run_id, tuple(accepted)),
+            receipt=None,
+            accounts=None,
+            sha256="",
+        )
