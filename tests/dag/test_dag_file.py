@@ -106,6 +106,12 @@ def test_a_missing_kafka_utils_is_named(parsed: dict[str, Any]) -> None:
     assert "put the file there" in error
 
 
+def test_only_the_dag_file_is_taken_for_one() -> None:
+    """Airflow opens files that have both its words; kafka_utils.py, with its heavy imports, must not be one."""
+    text = (DAGS / "kafka_utils.py").read_text().lower()
+    assert not ("dag" in text and "airflow" in text)
+
+
 def test_airflow_3_is_written_without_what_it_has_removed() -> None:
     """Ruff's rules for Airflow 3 find nothing in the DAG files."""
     command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "AIR3", str(DAGS)]

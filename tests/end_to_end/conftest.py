@@ -30,6 +30,12 @@ SETTINGS = {
 }
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Ask for the visits last, whatever the order else: by then they have ended beside the other tests."""
+    items.sort(key=lambda item: "visits" in _fixtures(item))
+
+
 @pytest.fixture(scope="session")
 def topics(kafka_broker: Broker) -> Topics:
     return Topics(kafka_broker.bootstrap)
