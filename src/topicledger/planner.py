@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from topicledger.errors import RetriableError
 from topicledger.kafka.topic import TopicObserver
@@ -74,6 +76,7 @@ class Planner:
         positions = planning.current_positions(state, known, self._receipt)
         # 5
         truncations = planning.find_truncations(state, positions, self._receipt)
+        truncations += self._grown_again(state, positions)
         gaps = planning.find_gaps(state, positions)
         losses = [*(loss for loss, _ in truncations), *gaps]
         ignored = planning.require_accepted(state, losses, positions, self._accepted)
@@ -96,6 +99,24 @@ class Planner:
 
     def _known(self) -> Sequence[Position]:
         return with_retries("reading the ledger", lambda: self._warehouse.positions(self._pipeline.topic))
+
+    def _grown_again(
+        self, state: planning.TopicState, positions: Mapping[int, Position]
+    ) -> list[tuple[Loss, planning.Watermarks]]:
+        """Step 5: accepted truncations of logs that have grown past the position again: only the epoch shows them."""
+        found = []
+        for loss in self._accepted.losses:
+            marks = next((m for m in state.partitions if m.partition == loss.partition), None)
+            position = positions.get(loss.partition)
+            if loss.kind != "truncated" or marks is None or position is None or position.leader_epoch is None:
+                continue
+            if loss.end == position.position <= marks.high:
+                end = self._observer.truncated_at(position, f"{self._pipeline.name}.{self._run.batch_id}")
+                if end is not None:
+                    # The epoch at the log's end isn't that of the place where it was cut.
+                    unknown = msgspec.structs.replace(marks, high_epoch=None)
+                    found.append((Loss("truncated", loss.partition, end, loss.end), unknown))
+        return found
 
     def _set_back(self, before: Position, after: Position, loss: Loss) -> None:
         applied = (planning.set_back_range(before, loss),)

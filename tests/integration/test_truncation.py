@@ -99,3 +99,11 @@ def test_truncated_and_grown_again(broker: Broker, tmp_path: Path) -> None:
     assert case.staged_files() == []
     assert (refused.value.partition, refused.value.offset) == (0, 10)
     assert query(case.place, "SELECT COUNT(*) FROM user_signups") == [(10,)]
+    assert '{"accept": ["truncated:0:6:10"]}' in str(refused.value)
+    with pytest.raises(IntegrityError, match=re.escape("truncated:0:6:10")):
+        OneRun(case, "manual__2").consume(["truncated:0:7:10"])
+    accepted = run_steps(case, "manual__2", accept=["truncated:0:6:10"]).accounts
+    assert (accepted.records, accepted.loaded) == (10, 10)
+    assert query(case.place, "SELECT position, generation FROM topicledger_positions") == [(16, 1)]
+    again = run_steps(case, "manual__2", accept=["truncated:0:6:10"]).accounts
+    assert again.records == 0

@@ -23,6 +23,7 @@ from topicledger.kafka.message import ATTEMPT_HEADER, ConsumedMessage
 from topicledger.kafka.offsets import commit_offsets
 from topicledger.kafka.progress import Jumps, PartitionProgress
 from topicledger.kafka.settings import KafkaSettings
+from topicledger.kafka.truncation import is_truncation, truncation_end
 from topicledger.model.manifest import StagedPartition
 from topicledger.model.plan import Plan, Receipt
 from topicledger.model.records import Chunk
@@ -31,9 +32,9 @@ log = logging.getLogger(__name__)
 
 _CHUNK_RECORDS = 10_000
 _CHUNK_BYTES = 8 << 20
-_TRUNCATION = KafkaError(KafkaError._LOG_TRUNCATION).str()  # noqa: SLF001
 _FETCH_RECORDS = 256
 _WAIT_S = 0.5
+_OUT_OF_RANGE = (KafkaError._LOG_TRUNCATION, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001
 _PROGRESS_S = 5.0
 
 
@@ -219,15 +220,18 @@ class RangeReader:
         progress = self._progress.get(partition)
         offset = progress.next if progress else event.offset()
         where: dict[str, Any] = {"topic": topic, "partition": partition, "offset": offset}
-        # With auto.offset.reset=error a truncation comes as that code, too; only the text tells it.
-        if error.code() == KafkaError._LOG_TRUNCATION or _TRUNCATION in error.str():  # noqa: SLF001
+        if is_truncation(error) and (progress is None or offset == progress.planned.start):
+            end = truncation_end(error)
+            entry = f"truncated:{partition}:{offset if end is None else end}:{offset}"
             return IntegrityError(
                 f"partition {partition} of {topic} was truncated below the ledger's position and has grown again: "
                 f"{error.str()}. Records that were loaded are no longer on the topic, and others took their offsets. "
-                "Compare the warehouse with the topic before you go on",
+                "Compare the warehouse with the topic; then, to load what is there now on record, trigger the DAG with "
+                f'{{"accept": ["{entry}"]}}',
                 **where,
             )
-        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001
+        # Cut while it was read: nothing is staged yet, and the next try starts from the ledger's position.
+        if error.code() in _OUT_OF_RANGE:
             return RetriableError(
                 f"partition {partition} of {topic}: offset {offset} went out of range while it was read: "
                 f"{error.str()}. The task's next try plans again and names what is gone",

@@ -14,6 +14,8 @@ from topicledger.errors import IntegrityError
 from topicledger.kafka.client import admin_client
 from topicledger.kafka.failures import ErrorMemory, translated
 from topicledger.kafka.settings import KafkaSettings
+from topicledger.kafka.truncation import find_truncation
+from topicledger.model.plan import Position
 from topicledger.model.planning import TopicState, Watermarks
 
 log = logging.getLogger(__name__)
@@ -77,6 +79,14 @@ class TopicObserver:
                 for p in partitions
             ),
         )
+
+    def truncated_at(self, position: Position, group_id: str) -> int | None:
+        """Where the log was cut below a position that has a leader epoch, though it has grown past it again, or None.
+
+        Raises:
+            RetriableError: The broker doesn't answer.
+        """
+        return find_truncation(self._settings, group_id, position, self._request_s)
 
     def compacted(self) -> bool | None:
         """Whether the topic is compacted; None when the broker doesn't let this user know."""

@@ -27,4 +27,8 @@ def open_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse
             f"connection {settings.conn_id} is of type {settings.conn_type}, whose driver can't be imported "
             f"({error}): pip install 'topicledger[{settings.conn_type}]'"
         ) from error
-    raise SettingsError(f"connection {settings.conn_id} is of type {settings.conn_type!r}: use 'duckdb' or 'postgres'")
+    raise SettingsError(
+        f"connection {settings.conn_id} is of type {settings.conn_type!r}: use 'duckdb' or 'postgres'. Where Airflow's "
+        f"command made it generic, define it as JSON: airflow connections add {settings.conn_id} --conn-json "
+        """'{"conn_type": "duckdb", "host": "/path/to/file.duckdb"}'"""
+    )
