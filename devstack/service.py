@@ -155,6 +155,9 @@ def kill_all(processes: set[psutil.Process]) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(list(processes), timeout=10)
+    for process in processes:
+        if (child := _children.get(process.pid)) is not None:
+            child.poll()  # psutil has reaped it; its Popen must know, or it warns when it is collected
 
 
 def marked_processes(folder: Path) -> set[psutil.Process]:
