@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv as pa_csv
 
 from topicledger.model.manifest import Manifest, StagedFile
@@ -73,7 +74,7 @@ class StagedWriter:
 
 
 class CsvWriter:
-    """Writes record batches of one schema as CSV: UTF-8, a header, text quoted, NULL unquoted and empty."""
+    """Writes record batches of one schema as CSV: UTF-8, a header, text and times quoted, NULL unquoted and empty."""
 
     def __init__(self, folder_fd: int, name: str, schema: pa.Schema) -> None:
         self._schema = schema
@@ -82,11 +83,21 @@ class CsvWriter:
 
     def write(self, columns: Sequence[pa.Array[Any]]) -> None:
         """Append rows, given as one array per column of the schema."""
-        batch = pa.RecordBatch.from_arrays(list(columns), schema=self._schema)
+        batch = pa.RecordBatch.from_arrays([_written(column) for column in columns], names=self._schema.names)
         if batch.num_rows:
             sink = pa.BufferOutputStream()
             pa_csv.write_csv(batch, sink, _HEADERLESS)
             self.file.write(sink.getvalue(), batch.num_rows)
+
+
+def _written(column: pa.Array[Any]) -> pa.Array[Any]:
+    """Give times as text with a Z: Arrow's CSV writer looks the zone up for each value, twenty times the cost."""
+    kind = column.type
+    if not isinstance(kind, pa.TimestampType) or kind.tz is None:
+        return column
+    texts = column.cast(pa.timestamp(kind.unit)).cast(pa.string())
+    written: pa.Array[Any] = pc.binary_join_element_wise(texts, "Z", "")  # type: ignore[call-overload] # knows no scalars
+    return written
 
 
 class StagedBatch:
