@@ -61,7 +61,8 @@ class StagedStreams:
     """The staged files, opened once, each hashed while it is read: what is copied is what was verified.
 
     Each stream is read to its end exactly once, by `read(size)` or `readinto`. The formats are those of
-    `topicledger.staging.schemas`: CSV, UTF-8, a header line, `\\n` line ends, text and times quoted, NULL unquoted, empty.
+    `topicledger.staging.schemas`: CSV, UTF-8, a header line, `\\n` line ends, text and times quoted, NULL unquoted and
+    empty.
 
     rows: the pipeline's columns in order, then `_kafka_partition`, `_kafka_offset`, `_kafka_timestamp`.
     dead_letters: `reason`, `error`, `key`, `value` (base64; NULL stays NULL), `headers` (JSON text), then the
