@@ -7,6 +7,8 @@ import hashlib
 import io
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -183,6 +185,32 @@ def test_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="does not exist on this machine"), opened(tmp_path / "none"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+STAGE_ELSEWHERE = """
+import sys
+import pyarrow as pa
+from topicledger.errors import TopicLedgerError
+from topicledger.staging.writer import StagedBatch
+try:
+    StagedBatch(sys.argv[1], "kafka_staging_0123456789abcdef.0123456789abcdef", pa.schema([("n", pa.int64())]))
+except TopicLedgerError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize("mode", [0o1555, 0o1000])
+def test_no_permission(folder: Path, mode: int) -> None:
+    """Where the task's user may not write or look, a person must grant it: the error says so, nothing is left."""
+    # Root may do anything whatever the mode says, unless it gives that capability up.
+    mortal = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    folder.chmod(mode)
+    command = [*mortal, sys.executable, "-c", STAGE_ELSEWHERE, str(folder)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    folder.chmod(0o700)
+    assert said.startswith("SettingsError")
+    assert "Permission denied: grant this user access, or set another folder" in said
+    assert list(folder.iterdir()) == []
 
 
 def test_full_disk(folder: Path) -> None:
