@@ -20,7 +20,7 @@ from topicledger.model.planning import TopicState, Watermarks
 
 log = logging.getLogger(__name__)
 
-_REQUEST_S = 10.0
+_REQUEST_S = 5.0
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
