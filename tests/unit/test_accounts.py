@@ -332,3 +332,14 @@ def test_accounts_take_each_number_from_the_place_that_counted_it() -> None:
     assert (accounts.duplicates, accounts.dead_letters, accounts.tombstones) == (3, 4, 1)
     assert (accounts.invisible, accounts.gap, accounts.acked, accounts.acked_seen) == (2, 0, 23, 23)
     assert accounts_of(books.manifest, books.applied, None).acked is None
+
+
+def test_a_gap_outside_the_receipt_excuses_nothing() -> None:
+    """An accepted gap lets the receipt miss only records whose offsets it covers, not others."""
+    books = closed_books([Fate(100, 0, 40, 0, 10, 0, 0, 0)])
+    assert books.receipt is not None
+    assert books.manifest.acked_seen is not None
+    one_missing = msgspec.structs.replace(
+        books.receipt, ranges=(OffsetRange(0, 140, 150),), acked=books.manifest.acked_seen + 1
+    )
+    assert broken(msgspec.structs.replace(books, receipt=one_missing)) == {"I5"}
