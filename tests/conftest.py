@@ -1,4 +1,7 @@
-"""Fixtures of the whole session: one broker and one PostgreSQL, each started when a test first asks for it."""
+"""Fixtures of the whole session: one broker and one PostgreSQL, each started when a test first asks for it.
+
+Each case has a topic, a target and a staging folder that no other case has.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ import pytest
 from devstack.broker import Broker, running_broker
 from devstack.postgres import Postgres, running_postgres
 from tests.support.places import KINDS, duckdb_file, postgres_database
+from tests.support.steps import Case, make_case
+from tests.support.topics import Topics
 from topicledger.warehouse.contract import WarehouseSettings
 
 
@@ -51,3 +56,40 @@ def place(request: pytest.FixtureRequest) -> WarehouseSettings:
     found = request.getfixturevalue(f"{request.param}_settings")
     assert isinstance(found, WarehouseSettings)
     return found
+
+
+@pytest.fixture(scope="session")
+def topics(kafka_broker: Broker) -> Topics:
+    """Handles the topics of the session's broker."""
+    return Topics(kafka_broker.bootstrap)
+
+
+@pytest.fixture
+def case(topics: Topics, place: WarehouseSettings, tmp_path: Path) -> Case:
+    """A topic of two partitions, on each warehouse."""
+    return make_case(topics, place, tmp_path)
+
+
+@pytest.fixture
+def duckdb_case(topics: Topics, duckdb_settings: WarehouseSettings, tmp_path: Path) -> Case:
+    """The same on DuckDB alone, where the warehouse doesn't matter."""
+    return make_case(topics, duckdb_settings, tmp_path)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def module_place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WarehouseSettings]:
+    """A warehouse of each kind for a module whose tests only look at one and the same batch."""
+    if request.param == "duckdb":
+        yield duckdb_file(tmp_path_factory.mktemp("module"))
+        return
+    with postgres_database(request.getfixturevalue("postgres_server")) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def module_case(topics: Topics, module_place: WarehouseSettings, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """A topic of two partitions for such a module; it takes records of any time."""
+    anything = {"message.timestamp.after.max.ms": "9223372036854775807"}
+    return make_case(topics, module_place, tmp_path_factory.mktemp("module"), config=anything)
