@@ -78,9 +78,10 @@ def produce_batch(
     with TopicObserver(kafka, topic) as observer:
         before = with_retries(f"connecting to {kafka.servers}", observer.state)
         headers = [(BATCH_HEADER, run.batch_id.encode()), (ATTEMPT_HEADER, attempt.encode())]
+        crash_point("step-01.before_first_record")
         acked = BatchProducer(kafka, topic, headers).produce(records)
         # 2
-        crash_point("produce.after_acks")
+        crash_point("step-02.acknowledged")
         after = with_retries("reading the receipt's end", observer.state)
     if after.topic_id != before.topic_id:
         raise IntegrityError(
@@ -92,6 +93,7 @@ def produce_batch(
     starts = {marks.partition: marks.high for marks in before.partitions}
     ranges = tuple(OffsetRange(m.partition, starts.get(m.partition, 0), m.high) for m in after.partitions)
     log.info("attempt %s: %d records acknowledged by %s, topic %s", attempt, acked, kafka.servers, topic)
+    crash_point("step-02.receipt_made")
     return Receipt(topic, before.topic_id, attempt, acked, ranges)
 
 
@@ -130,7 +132,7 @@ def consume_batch(
         # 3 to 7
         plan = Planner(observer, warehouse, pipeline, run, receipt, accepted).plan()
         _log_plan(plan)
-        crash_point("consume.after_plan")
+        crash_point("step-07.planned")
         # 8 to 12
         return _read_and_stage(_Attempt(kafka, pipeline, run, receipt, observer), plan, judge)
 
@@ -155,17 +157,22 @@ def _read_and_stage(attempt: _Attempt, plan: Plan, judge: Judge) -> StagedResult
         stager.add_jumps([OffsetRange(r.partition, r.start, r.start + r.gap) for r in plan.ranges if r.gap], "gap")
         # 8, 9 and 11
         for chunk in reader.chunks():
+            crash_point("step-09.chunk_read")
             stager.add(chunk)
-            crash_point("consume.middle_of_staging")
+            crash_point("step-11.chunk_staged")
         # 10
         _require_same_topic(attempt.observer, plan)
+        crash_point("step-10.topic_asked_again")
         unchecked = reader.check_jumps()
+        crash_point("step-10.jumps_read_again")
         # 12
         files = batch.finish_files()
+        crash_point("step-12.files_renamed")
         manifest = _manifest(attempt, plan, reader, stager, files, unchecked)
         path, sha256 = batch.finish(manifest)
-        crash_point("consume.after_staging")
+        crash_point("step-12.staged")
         reader.commit()
+        crash_point("step-12.offsets_committed")
     rows_path = f"{folder.rstrip('/')}/{manifest.rows.name}"
     log.info("staged %d records at %s; dead letters by reason: %s", manifest.records, rows_path, manifest.reasons)
     return StagedResult(rows_path, ManifestHandle(path, sha256, batch_id, plan.plan_id))
@@ -232,5 +239,6 @@ def publish_positions(
     offsets = {books.partition: books.position for books in partitions if books.topic_id == row.topic_id}
     try:
         commit_group(kafka, group_id, row.topic, offsets)
+        crash_point("step-20.offsets_shown")
     except TopicLedgerError as error:
         log.warning("the offsets of group %s could not be set; only lag tools miss them: %s", group_id, error)

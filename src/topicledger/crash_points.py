@@ -3,6 +3,9 @@
 Inactive unless the environment variable TOPICLEDGER_CRASH_DIR names a folder. A test arms a point by creating
 a file with the point's name in that folder; the first process that passes the point removes the file and sends
 itself SIGKILL, so that the retry passes.
+
+A name begins with the number of its step in docs/delivery-guarantee.md. Step 21 has none here: it is a shell
+command, and its process is killed from outside.
 """
 
 from __future__ import annotations
@@ -11,9 +14,49 @@ import os
 import signal
 from pathlib import Path
 
+POINTS = (
+    "step-01.before_first_record",
+    "step-01.middle",  # of 1,000 records or more
+    "step-02.acknowledged",
+    "step-02.receipt_made",
+    "step-03.topic_id_checked",
+    "step-04.inside_transaction",  # where a partition has no position yet
+    "step-04.positions_read",
+    "step-05.truncations_looked_for",
+    "step-05.set_back",  # where a truncation was accepted
+    "step-06.losses_accepted",
+    "step-07.planned",
+    "step-08.assigned",
+    "step-09.chunk_read",  # where there is something to read
+    "step-10.topic_asked_again",
+    "step-10.jumps_read_again",
+    "step-11.chunk_staged",  # where there is something to read
+    "step-12.synced",
+    "step-12.files_renamed",
+    "step-12.staged",
+    "step-12.offsets_committed",
+    "step-13.copied",
+    "step-13.verified",
+    "step-14.locked",
+    "step-15.not_there_yet",
+    "step-16.fits",
+    "step-17.clipped",
+    "step-18.inserted",
+    "step-19.written",
+    "step-19.closed",
+    "step-19.committed",
+    "step-20.snapshot_read",
+    "step-20.offsets_shown",
+)
+"""Every point, in the order in which a run passes them; without a comment: every run that loads something does."""
+
 
 def crash_point(name: str) -> None:
-    """Kill this process with SIGKILL when a test has armed the point `name`; else do nothing."""
+    """Kill this process with SIGKILL when a test has armed the point `name`; else do nothing.
+
+    Args:
+        name: One of `POINTS`, written out: each stands in one place of the code.
+    """
     folder = os.environ.get("TOPICLEDGER_CRASH_DIR")
     if not folder:
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
+from topicledger.crash_points import crash_point
 from topicledger.errors import IntegrityError
 from topicledger.model.accounts import AppliedCounts, Books, accounts_of, identities, require_closed
 from topicledger.model.ledger import LedgerRow
@@ -68,17 +69,22 @@ def _load(warehouse: Warehouse, handle: ManifestHandle, opened: OpenedBatch) -> 
         # 13: the very bytes that are copied are hashed
         streams = StagedStreams(opened.rows, opened.dead_letters, opened.tombstones, opened.jumps)
         transaction.copy_staged(manifest, streams)
+        crash_point("step-13.copied")
         opened.verify()
+        crash_point("step-13.verified")
         # 14: lock, then read
         positions = _positions_of(manifest, transaction.lock_positions())
+        crash_point("step-14.locked")
         # 15: loaded already?
         found = transaction.find_batch(handle.batch_id, handle.plan_id)
         if found is not None:
             log.info("batch %s, plan %s is in the ledger already: nothing to do", handle.batch_id, handle.plan_id)
             return found
+        crash_point("step-15.not_there_yet")
         # 16: do the staged files still fit the ledger?
         for partition in manifest.partitions:
             _require_fit(partition, positions[partition.partition])
+        crash_point("step-16.fits")
         # 17 and 18
         staged = transaction.count_staged([p.range for p in manifest.partitions])
         applied = applied_ranges(manifest.partitions, positions)
@@ -86,9 +92,11 @@ def _load(warehouse: Warehouse, handle: ManifestHandle, opened: OpenedBatch) -> 
         # 19
         row = _ledger_row(manifest, handle, applied, counts)
         transaction.advance(_advanced(manifest, positions), row)
+        crash_point("step-19.written")
         ledger = tuple(transaction.applied_sums())
         books = Books(manifest, manifest.receipt, staged, applied, counts, ledger)
         require_closed(identities(books), manifest.batch_id)
+        crash_point("step-19.closed")
         transaction.commit()
         return row
 

@@ -70,6 +70,8 @@ class Pipeline:
             costs next to nothing a record. It must not drop or reorder.
         origin: Where the very first run starts: `earliest` or `latest`.
         max_records: A cap on the offsets that one run reads, or None.
+        error_budget: Share of one batch's records, from 0 to 1, that may become dead letters; beyond it nothing of
+            the batch is staged or loaded until a person looks. None: any number may.
         create_tables: Whether missing tables are created; else a DBA does, with `topicledger check`'s DDL.
         staging_dir: The local folder for staged files: sticky (such as /tmp), or 0700 and ours.
         transaction_wait_s: How long planning waits for an open transaction below this run's own records.
@@ -88,6 +90,7 @@ class Pipeline:
     checks: tuple[Check, ...] = ()
     origin: Literal["earliest", "latest"] = "earliest"
     max_records: int | None = None
+    error_budget: float | None = None
     create_tables: bool = True
     staging_dir: str = "/tmp"  # noqa: S108 - the mission's folder; the staging module checks that it is sticky
     transaction_wait_s: float = 30.0
@@ -108,6 +111,8 @@ class Pipeline:
             raise SettingsError(f"origin is {self.origin!r}: use 'earliest' or 'latest'")
         if self.max_records is not None and self.max_records < 1:
             raise SettingsError(f"max_records is {self.max_records}: use a positive number, or None for no cap")
+        if self.error_budget is not None and not 0 <= self.error_budget <= 1:
+            raise SettingsError(f"error_budget is {self.error_budget}: use a share from 0 to 1, or None for no budget")
         if not PurePosixPath(self.staging_dir).is_absolute():
             raise SettingsError(f"staging_dir {self.staging_dir!r} is not an absolute path")
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from topicledger.crash_points import crash_point
 from topicledger.errors import RetriableError
 from topicledger.kafka.topic import TopicObserver
 from topicledger.model import planning
@@ -65,6 +66,7 @@ class Planner:
         state = with_retries(f"connecting for {self._pipeline.topic}", self._observer.state)
         known = self._known()
         recreated = planning.check_topic_id(state, known, self._receipt, self._accepted)
+        crash_point("step-03.topic_id_checked")
         state = self._stable(state)
         # 4
         recorded = [f"topic_id:{state.topic_id}"] if recreated else []
@@ -73,10 +75,12 @@ class Planner:
             row = self._acceptance(state.topic_id, recorded) if recorded else None
             with_retries("adding positions", lambda: self._warehouse.add_positions(added, row))
             known = self._known()
+        crash_point("step-04.positions_read")
         positions = planning.current_positions(state, known, self._receipt)
         # 5
         truncations = planning.find_truncations(state, positions, self._receipt)
         truncations += self._grown_again(state, positions)
+        crash_point("step-05.truncations_looked_for")
         gaps = planning.find_gaps(state, positions)
         losses = [*(loss for loss, _ in truncations), *gaps]
         ignored = planning.require_accepted(state, losses, positions, self._accepted)
@@ -87,7 +91,9 @@ class Planner:
                 self._set_back(
                     positions[loss.partition], planning.set_back(positions[loss.partition], loss, marks), loss
                 )
+                crash_point("step-05.set_back")
             return self.plan()
+        crash_point("step-06.losses_accepted")
         # 6 and 7
         return planning.make_plan(
             state,

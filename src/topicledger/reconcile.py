@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from topicledger.crash_points import crash_point
 from topicledger.errors import IntegrityError
 from topicledger.model.accounts import (
     AppliedCounts,
@@ -32,6 +33,7 @@ def reconcile(
         RetriableError: The warehouse isn't reachable.
     """
     snapshot = with_retries("reading the ledger", lambda: warehouse.snapshot(batch_id, plan_id))
+    crash_point("step-20.snapshot_read")
     row = snapshot.row
     if row is None or row.accounts is None or not isinstance(row.manifest, Manifest):
         raise IntegrityError(

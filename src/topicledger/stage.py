@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from topicledger.errors import RejectedRecord
+from topicledger.errors import IntegrityError, RejectedRecord
 from topicledger.judge import Judge
 from topicledger.model.plan import OffsetRange
 from topicledger.model.records import Chunk, Headers
@@ -36,6 +37,8 @@ class Stager:
         self._batch = batch
         self.unknown_fields = 0
         self.reasons: Counter[str] = Counter()
+        self._records = 0
+        self._first: dict[str, tuple[int, int, RejectedRecord]] = {}
 
     def add(self, chunk: Chunk) -> None:
         """Stage one chunk. Every record of it ends up in exactly one of the files.
@@ -44,6 +47,7 @@ class Stager:
             RetriableError: The disk is full or failing.
         """
         self.add_jumps(chunk.jumps, "invisible")
+        self._records += len(chunk.values)
         live: Sequence[int] = range(len(chunk.values))
         values = chunk.values
         if None in values:
@@ -66,12 +70,43 @@ class Stager:
             ]
             self._batch.jumps.write(columns)
 
+    def require_within_budget(self, budget: float | None) -> None:
+        """Do nothing, unless a larger share of all records added so far than `budget` are dead letters.
+
+        Raises:
+            IntegrityError: They are; it has each reason with its count and its first record.
+        """
+        dead_letters = self.reasons.total()
+        # A quotient, not a product: a share that meets the budget exactly is then the very same float.
+        if budget is None or not dead_letters or dead_letters / self._records <= budget:
+            return
+        share = dead_letters / self._records
+        enough = min(1.0, math.ceil(share * 1_000) / 1_000)
+        said = "; ".join(f"{count} {reason}, {self._first_of(reason)}" for reason, count in self.reasons.most_common())
+        partition, offset, _ = self._first[next(iter(self._first))]
+        raise IntegrityError(
+            f"{dead_letters} of {self._records} records can't become rows: {share:.4g} of the batch, the error budget "
+            f"is {budget:g}. By reason: {said}. Nothing was staged and no position moved. Have what produces them "
+            f"mended; then trigger a run with the param error_budget at {enough:g} or more, which takes the same records "
+            "once, these as dead letters",
+            partition=partition,
+            offset=offset,
+        )
+
+    def _first_of(self, reason: str) -> str:
+        partition, offset, rejected = self._first[reason]
+        # As a literal: what a record holds must not begin a line of the log.
+        return f"the first at partition {partition}, offset {offset}: {str(rejected)[:200]!r}"
+
     def _add_rows(self, chunk: Chunk, indices: Sequence[int], columns: pa.RecordBatch) -> None:
         if indices:
             self._batch.rows.write([*columns.columns, *_coordinates(chunk, indices)])
 
     def _add_dead_letters(self, chunk: Chunk, rejected: Sequence[tuple[int, RejectedRecord]]) -> None:
         self.reasons.update(reason.reason for _, reason in rejected)
+        for index, reason in rejected:
+            if reason.reason not in self._first:
+                self._first[reason.reason] = (chunk.partitions[index], chunk.offsets[index], reason)
         indices = [index for index, _ in rejected]
         texts: list[list[str | None]] = [
             [reason.reason for _, reason in rejected],

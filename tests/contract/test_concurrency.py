@@ -116,7 +116,7 @@ def test_positions_added_by_two_at_once(place: Place) -> None:
     assert len({row.origin for row in rows}) == 1
 
 
-@pytest.mark.parametrize(("point", "there"), [("load.inside_transaction", False), ("load.after_commit", True)])
+@pytest.mark.parametrize(("point", "there"), [("step-18.inserted", False), ("step-19.committed", True)])
 def test_a_kill(place: Place, tmp_path: Path, point: str, there: bool) -> None:
     """Killed in the transaction nothing is there, killed after COMMIT everything; the retry knows."""
     warehouse = place.ready()

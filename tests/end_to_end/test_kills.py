@@ -11,7 +11,7 @@ pytestmark = pytest.mark.airflow
 
 def test_a_kill_at_the_worst_moment_changes_nothing(ground: Ground) -> None:
     """Killed while producing, while staging, inside the load's transaction or after its COMMIT, a run ends green."""
-    ground.arm("produce.middle", "load.inside_transaction")
+    ground.arm("step-01.middle", "step-18.inserted")
     first = ground.green_run("first", events=2_500, malformed=0)
     assert ground.armed() == []
     assert _tries(ground, "first") == {PRODUCE: 2, CONSUME: 1, LOAD: 2}
@@ -19,7 +19,7 @@ def test_a_kill_at_the_worst_moment_changes_nothing(ground: Ground) -> None:
     assert first["records"] == first["loaded"] + first["duplicates"]
     ground.oracle().require_every_record_once()
 
-    ground.arm("consume.middle_of_staging", "load.after_commit")
+    ground.arm("step-11.chunk_staged", "step-19.committed")
     second = ground.green_run("second", events=1_500)
     assert ground.armed() == []
     assert _tries(ground, "second") == {PRODUCE: 1, CONSUME: 2, LOAD: 2}

@@ -26,7 +26,7 @@ def send_batch(case: Case) -> None:
 def test_killed_while_producing(duckdb_case: Case, crash_dir: Path) -> None:
     """Killed in the middle of producing, the retry produces everything again, and what was there is duplicates."""
     case, run = duckdb_case, OneRun(duckdb_case)
-    assert not run_step(run, "produce", (crash_dir, "produce.middle"))
+    assert not run_step(run, "produce", (crash_dir, "step-01.middle"))
     there = sum(case.topics.ends(case.topic).values())
     assert 0 < there < RECORDS
     assert run_step(run, "produce")
@@ -39,7 +39,7 @@ def test_killed_while_producing(duckdb_case: Case, crash_dir: Path) -> None:
     case.oracle().require_every_record_once()
 
 
-@pytest.mark.parametrize("point", ["consume.after_plan", "consume.middle_of_staging", "consume.after_staging"])
+@pytest.mark.parametrize("point", ["step-07.planned", "step-11.chunk_staged", "step-12.staged"])
 def test_killed_while_consuming(duckdb_case: Case, crash_dir: Path, point: str) -> None:
     """Killed while consuming, the retry plans and stages anew, and cleanup removes what the dead attempt left."""
     case, run = duckdb_case, OneRun(duckdb_case)
@@ -47,7 +47,7 @@ def test_killed_while_consuming(duckdb_case: Case, crash_dir: Path, point: str) 
     assert not run_step(run, "consume", (crash_dir, point))
     assert run.staged is None
     assert any(path.name.endswith(".manifest.json") for path in case.staged_files()) == (
-        point == "consume.after_staging"
+        point == "step-12.staged"
     )
     group = f"{case.pipeline.name}.{run.run.batch_id}"
     assert case.topics.committed(group, case.topic) == {}
@@ -64,7 +64,7 @@ def test_killed_inside_the_load(case: Case, crash_dir: Path) -> None:
     run = OneRun(case)
     send_batch(case)
     run.consume()
-    assert not run_step(run, "load", (crash_dir, "load.inside_transaction"))
+    assert not run_step(run, "load", (crash_dir, "step-18.inserted"))
     for table in ("user_signups", "user_signups_dead_letters", "topicledger_batches"):
         assert count(case.place, table) == 0
     assert query(case.place, "SELECT DISTINCT position FROM topicledger_positions") == [(0,)]
@@ -79,7 +79,7 @@ def test_killed_after_the_commit(case: Case, crash_dir: Path) -> None:
     run = OneRun(case)
     send_batch(case)
     run.consume()
-    assert not run_step(run, "load", (crash_dir, "load.after_commit"))
+    assert not run_step(run, "load", (crash_dir, "step-19.committed"))
     assert count(case.place, "user_signups") == 300
     assert count(case.place, "topicledger_batches") == 1
     accounts = run.load()

@@ -183,7 +183,7 @@ def test_topic_recreated_during_the_read(duckdb_case: Case, monkeypatch: pytest.
         case.topics.recreate(case.topic, 2)
         case.send(sign_ups(range(10, 16), partitions=2))
 
-    _at_point(monkeypatch, "consume.after_plan", recreate)
+    _at_point(monkeypatch, "step-07.planned", recreate)
     with pytest.raises(IntegrityError, match="recreated while it was read"):
         OneRun(case).consume()
     assert case.staged_files() == []
@@ -194,7 +194,7 @@ def test_records_deleted_during_the_read(duckdb_case: Case, monkeypatch: pytest.
     case = duckdb_case
     case.send(sign_ups(range(6)))
     run = OneRun(case)
-    _at_point(monkeypatch, "consume.after_plan", lambda: case.topics.delete_records(case.topic, 0, 3))
+    _at_point(monkeypatch, "step-07.planned", lambda: case.topics.delete_records(case.topic, 0, 3))
     with pytest.raises(RetriableError, match="out of range"):
         run.consume()
     assert case.staged_files() == []

@@ -81,7 +81,7 @@ class BatchProducer:
                 if time.monotonic() - said > _PROGRESS_S:
                     said = time.monotonic()
                     log.info("produced %d, acknowledged %d", produced, self._reports.acked)
-                crash_point("produce.middle")
+                crash_point("step-01.middle")
         self._flush(producer, produced)
         if self._reports.acked != produced:
             raise self._failure(produced)

@@ -15,6 +15,7 @@ from typing import Any, Self, cast
 
 from confluent_kafka import KafkaError, TopicPartition
 
+from topicledger.crash_points import crash_point
 from topicledger.errors import IntegrityError, RetriableError
 from topicledger.kafka.client import consumer_client
 from topicledger.kafka.failures import ErrorMemory, translate, translated
@@ -135,6 +136,7 @@ class RangeReader:
                 wanted.append(TopicPartition(self._plan.topic, plan.partition, plan.read_from, **epoch))
         with translated(f"assigning {self._plan.topic}", self._settings, self._memory, topic=self._plan.topic):
             self._consumer.assign(wanted)
+        crash_point("step-08.assigned")
 
     def _collect(self) -> list[ConsumedMessage]:
         """Gather messages up to a chunk's bounds: what is there now, and only if that is nothing, wait."""

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as pa_csv
 
+from topicledger.crash_points import crash_point
 from topicledger.model.manifest import Manifest, StagedFile
 from topicledger.staging.folder import open_folder, translated
 from topicledger.staging.schemas import DEAD_LETTERS, JUMPS, TOMBSTONES, rows_schema
@@ -60,6 +61,7 @@ class StagedWriter:
             os.fsync(self._fd)
             os.close(self._fd)
             self._fd = -1
+            crash_point("step-12.synced")
             os.rename(self._part, self.name, src_dir_fd=self._folder_fd, dst_dir_fd=self._folder_fd)
         return StagedFile(self.name, self._size, self._digest.hexdigest(), self._records, self._block)
 

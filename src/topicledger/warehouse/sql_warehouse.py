@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 
+from topicledger.crash_points import crash_point
 from topicledger.errors import IntegrityError
 from topicledger.model.ledger import LedgerRow, LedgerSnapshot
 from topicledger.model.plan import Position
@@ -65,6 +66,7 @@ class SqlWarehouse:
             self._ledger.add_positions(session, positions)
             if row is not None:
                 self._ledger.add_batch(session, row)
+            crash_point("step-04.inside_transaction")
             session.commit()
 
     def set_back(self, before: Position, after: Position, row: LedgerRow) -> None:

@@ -57,10 +57,11 @@ class SqlLoad:
         """Steps 17 and 18: insert what lies inside `applied`; count everything, each term on its own."""
         session, staged = self._session, self._staged
         already_loaded = sum(session.execute(statement) for statement in staged.clip(applied))
+        crash_point("step-17.clipped")
         own = (manifest.batch_id, manifest.topic_id)
         loaded = session.execute(staged.insert_rows(), own)
         dead_letters = session.execute(staged.insert_dead_letters(), own)
-        crash_point("load.inside_transaction")
+        crash_point("step-18.inserted")
         session.execute(staged.collect_duplicates(), (manifest.topic_id, manifest.batch_id))
         (duplicates,) = self._numbers(staged.count_duplicates())
         conflicts = self._conflicts() if duplicates else 0
@@ -94,7 +95,7 @@ class SqlLoad:
 
     def commit(self) -> None:
         """Commit, durably; what raises here leaves it unknown whether the rows are there."""
-        self._session.commit(then=lambda: crash_point("load.after_commit"))
+        self._session.commit(then=lambda: crash_point("step-19.committed"))
 
     def _conflicts(self) -> int:
         self._tell_planner(self._staged.statistics_of_duplicates())
