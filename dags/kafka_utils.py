@@ -122,7 +122,8 @@ def consume_batch(
         Where the staged batch is.
 
     Raises:
-        IntegrityError: Offsets were lost, the topic was recreated, or the reader missed a record.
+        IntegrityError: Offsets were lost, the topic was recreated, the reader missed a record, or more of the
+            batch is malformed than the pipeline's error budget allows.
         RetriableError: Broker or warehouse don't answer, or an open transaction hides records of this run.
         SettingsError: A person must fix a connection, a grant, the topic or the parameter.
     """
@@ -165,6 +166,7 @@ def _read_and_stage(attempt: _Attempt, plan: Plan, judge: Judge) -> StagedResult
         crash_point("step-10.topic_asked_again")
         unchecked = reader.check_jumps()
         crash_point("step-10.jumps_read_again")
+        stager.require_within_budget(attempt.pipeline.error_budget)
         # 12
         files = batch.finish_files()
         crash_point("step-12.files_renamed")

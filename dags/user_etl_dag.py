@@ -112,6 +112,8 @@ def generate_and_produce_data(**context: Any) -> None:
 @stops_for_a_person
 def consume_and_stage_data(**context: Any) -> None:
     """Read everything new up to a fixed end and stage it; push the CSV's path and the manifest's handle."""
+    import dataclasses
+
     import msgspec
 
     from kafka_utils import consume_batch
@@ -121,6 +123,8 @@ def consume_and_stage_data(**context: Any) -> None:
     pushed = ti.xcom_pull(task_ids="generate_and_produce_data", key="receipt")
     receipt = msgspec.convert(pushed, Receipt) if pushed else None
     accept = context["params"]["accept"] or ()
+    if context["params"]["error_budget"] is not None:
+        pipeline = dataclasses.replace(pipeline, error_budget=context["params"]["error_budget"])
     with _warehouse(pipeline) as warehouse:
         staged = consume_batch(_kafka(), warehouse, pipeline, _run(context), receipt, accept)
     ti.xcom_push(key="manifest", value=msgspec.to_builtins(staged.handle))
@@ -326,6 +330,14 @@ with DAG(
             items={"type": "string"},
             title="Accepted losses",
             description="Exactly as an error printed them, such as gap:3:120:140; recorded in the ledger",
+        ),
+        "error_budget": Param(
+            None,
+            type=["null", "number"],
+            minimum=0,
+            maximum=1,
+            title="Error budget of this run",
+            description="Share of records that may become dead letters, in place of the pipeline's own; 1: all of them",
         ),
     },
 ) as dag:

@@ -3,7 +3,8 @@
     TopicLedgerError         the root; `retriable` is False
       SettingsError          stop: a person fixes the configuration (missing connection, bad credentials, denied ACL)
       RetriableError         try again: broker or warehouse unavailable, delivery timed out, idle before the end
-      IntegrityError         stop and look: offsets lost, topic recreated, staged file changed, books don't close
+      IntegrityError         stop and look: offsets lost, topic recreated, staged file changed, books don't close,
+                             more malformed records than the error budget allows
       RejectedRecord         this one record becomes a dead letter; never leaves the consume step
 
 A message says what happened, with the values, and what to do next. It never holds a secret.

@@ -86,9 +86,9 @@ class Stager:
         partition, offset, _ = self._first[next(iter(self._first))]
         raise IntegrityError(
             f"{dead_letters} of {self._records} records can't become rows: {share:.4g} of the batch, the error budget "
-            f"is {budget:g}. By reason: {said}. Nothing was staged and no position moved. Have what produces them "
-            f"mended; then trigger a run with the param error_budget at {enough:g} or more, which takes the same records "
-            "once, these as dead letters",
+            f"is {budget:g}. By reason: {said}. Nothing was staged or loaded. Look at them and have what produces them "
+            f"mended; then trigger a run with the param error_budget at {enough:g} or more: it loads the same records, "
+            "these as dead letters",
             partition=partition,
             offset=offset,
         )

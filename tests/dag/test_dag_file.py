@@ -68,7 +68,7 @@ def test_its_retries_back_off_within_a_bound(shipped: dict[str, Any]) -> None:
 
 
 def test_its_schedule_and_params_are_the_documented_ones(shipped: dict[str, Any]) -> None:
-    """A daily run, one at a time, none for the past; four params, each with a schema for the form."""
+    """A daily run, one at a time, none for the past; five params, each with a schema for the form."""
     dag = shipped["dag"]
     assert dag["dag_id"] == "robust_kafka_etl_pipeline"
     assert (dag["catchup"], dag["max_active_runs"]) == (False, 1)
@@ -79,6 +79,7 @@ def test_its_schedule_and_params_are_the_documented_ones(shipped: dict[str, Any]
         "malformed": "number",
         "seed": "integer",
         "accept": ["null", "array"],
+        "error_budget": ["null", "number"],
     }
     assert (schemas["events"]["minimum"], schemas["malformed"]["maximum"]) == (0, 1)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
+from tests.docs import dag_file
 from tests.docs.pages import DOCUMENTS, fences, read
 from topicledger.connections import parse_connection
 from topicledger.kafka.settings import KafkaSettings
@@ -68,11 +71,15 @@ def test_the_readmes_extra_is_taken() -> None:
     assert KafkaSettings("kafka_default", extra).consumer("group")["isolation.level"] == "read_committed"
 
 
-def test_the_example_of_accept_is_taken() -> None:
-    """The entries in operations.md are in the form that the engine parses."""
+def test_the_examples_of_params_are_taken() -> None:
+    """The params in operations.md are those of the DAG, in the form that the engine takes."""
     operations = read("docs/operations.md")
-    (conf,) = re.findall(r"--conf '(.*?)'", operations)
-    (loss,) = parse_accepted(json.loads(conf)["accept"]).losses
+    conf: dict[str, Any] = {}
+    for example in re.findall(r"--conf '(.*?)'", operations):
+        conf |= json.loads(example)
+    assert set(conf) == {"accept", "error_budget", "events"} < set(dag_file.params())
+    assert dataclasses.replace(SIGNUPS, error_budget=conf["error_budget"]).error_budget == 0.25
+    (loss,) = parse_accepted(conf["accept"]).losses
     assert str(loss) == "gap:3:120:140"
     for kind in ("gap", "truncated"):
         assert f"`{kind}:<partition>:<start>:<end>`" in operations
