@@ -23,6 +23,7 @@ from airflow.providers.common.compat.sdk import (
     DAG,
     AirflowFailException,
     AirflowNotFoundException,
+    AirflowTaskTimeout,
     BaseHook,
     Param,
     conf,
@@ -84,6 +85,16 @@ def stops_for_a_person(task: Callable[..., _Result]) -> Callable[..., _Result]:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 
     return mapped
+
+
+def say_how_it_ended(context: Mapping[str, Any]) -> None:
+    """Log what happened and the next step once more: below the traceback, where a person looks first."""
+    from topicledger.report.failure import last_line
+
+    ti, error = context["ti"], context.get("exception")
+    stopped, timed_out = isinstance(error, AirflowFailException), isinstance(error, AirflowTaskTimeout)
+    tries = ti.max_tries + 1
+    log.error(last_line(error, ti.task_id, try_number=ti.try_number, tries=tries, stopped=stopped, timed_out=timed_out))
 
 
 @stops_for_a_person
@@ -310,6 +321,8 @@ with DAG(
         "retries": RETRIES,
         "retry_exponential_backoff": True,
         "max_retry_delay": MAX_RETRY_DELAY,
+        "on_retry_callback": say_how_it_ended,
+        "on_failure_callback": say_how_it_ended,
     },
     tags=["kafka", "etl", "topicledger"],
     user_defined_macros={"batch_id_of": functools.partial(batch_id, DAG_ID)},

@@ -114,3 +114,13 @@ def test_the_retries_are_those_of_the_dag_file() -> None:
 def test_the_identities_have_a_place_to_look_at() -> None:
     """For each identity there is a line on what to look at."""
     assert [row[0] for row in table(OPERATIONS, "Books that don't close")] == ["I1", "I2", "I3", "I4", "I5"]
+
+
+def test_how_a_log_ends_is_the_codes() -> None:
+    """Each ending in the tables is a text of the code."""
+    ends = [first_spans(rows[1:]) for rows in tables(section(OPERATIONS, "How a log ends"))]
+    shapes = [re.sub(r"<[^<>]+>", "<>", span) for spans_of_one in ends for span in spans_of_one]
+    texts = "".join(ast.unparse(parsed("src/topicledger/report/failure.py")).split())
+    texts = re.sub(r"\{[^{}]+\}", "<>", texts)
+    assert len(shapes) == 5
+    assert [shape for shape in shapes if "".join(shape.split()) not in texts] == []
