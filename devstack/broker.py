@@ -91,6 +91,8 @@ class Broker:
         listeners: further listeners, each name with its security protocol, for example
             `{"SECURE": "SASL_PLAINTEXT"}`; `address` tells where they listen.
         heap_mb: the most memory that Java's heap may take.
+        joins: the started broker whose cluster this one belongs to; None: it is the first of its own, with the
+            controller. A further one needs a `node.id` in its properties.
     """
 
     def __init__(
@@ -100,9 +102,12 @@ class Broker:
         *,
         listeners: Mapping[str, str] | None = None,
         heap_mb: int = 400,
+        joins: Broker | None = None,
     ) -> None:
         self.folder = folder.absolute()
         self.properties = dict(properties or {})
+        self.joins = joins
+        self.cluster_id: str = joins.cluster_id if joins else str(uuid.uuid4())
         self.listeners = {_MAIN_LISTENER: _MAIN_LISTENER, **(listeners or {})}
         self.heap_mb = heap_mb
         self.log = self.folder / "broker.log"
@@ -127,7 +132,8 @@ class Broker:
         self.folder.mkdir(parents=True, exist_ok=True)
         class_path, java = kafka_class_path(), java_program()
         if self.service is None or not self._ports:
-            self._ports = remembered_ports([*self.listeners, "CONTROLLER"], self.folder / "ports.json")
+            names = [*self.listeners, *([] if self.joins else ["CONTROLLER"])]
+            self._ports = remembered_ports(names, self.folder / "ports.json")
         settings = self._write_settings()
         output = self.folder / "broker.out"
         if not (self.folder / "data" / "meta.properties").exists():
@@ -176,7 +182,8 @@ class Broker:
         protocols = {"CONTROLLER": "PLAINTEXT", **self.listeners}
         settings = {
             **_PROPERTIES,
-            "controller.quorum.voters": f"1@{LOCALHOST}:{self._ports['CONTROLLER']}",
+            **({"process.roles": "broker"} if self.joins else {}),
+            "controller.quorum.voters": f"1@{(self.joins or self).address('CONTROLLER')}",
             "listeners": addresses,
             "advertised.listeners": advertised,
             "listener.security.protocol.map": ",".join(f"{name}:{what}" for name, what in protocols.items()),
@@ -193,7 +200,7 @@ class Broker:
             "kafka.tools.StorageTool",
             "format",
             "--cluster-id",
-            str(uuid.uuid4()),
+            self.cluster_id,
             "--config",
             str(settings),
         ]

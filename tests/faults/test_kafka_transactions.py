@@ -9,6 +9,7 @@ from tests.support.steps import Case, OneRun, run_steps
 from topicledger.errors import RetriableError
 
 
+@pytest.mark.fault(41, "counted")
 def test_aborted_in_the_middle_and_at_the_tail(case: Case) -> None:
     """A range with aborted records inside and at its end closes through the end, and the next runs go on from there."""
     bootstrap, topic = case.topics.bootstrap, case.topic
@@ -26,6 +27,7 @@ def test_aborted_in_the_middle_and_at_the_tail(case: Case) -> None:
     case.oracle().require_every_record_once()
 
 
+@pytest.mark.fault(41, "counted")
 def test_only_aborted_records(duckdb_case: Case) -> None:
     """A range in which nothing is visible closes with no record, through its end."""
     case = duckdb_case
@@ -49,6 +51,7 @@ def test_open_transaction_without_records_of_this_run(duckdb_case: Case) -> None
     case.oracle().require_every_record_once()
 
 
+@pytest.mark.fault(42, "retried")
 def test_open_transaction_before_records_of_this_run(duckdb_case: Case) -> None:
     """A run whose own records lie behind an open transaction waits, then stops; ended, the same run reads them."""
     case = duckdb_case

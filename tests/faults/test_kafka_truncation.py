@@ -52,6 +52,8 @@ def loaded_then_cut(broker: Broker, folder: Path) -> Case:
     return case
 
 
+@pytest.mark.fault(34, "stopped")
+@pytest.mark.fault(99, "stopped")
 def test_truncated(broker: Broker, tmp_path: Path) -> None:
     """A truncated log stops the run until exactly its interval is accepted; then the position is set back on record."""
     case = loaded_then_cut(broker, tmp_path)
@@ -88,6 +90,7 @@ def test_staged_before_the_position_was_set_back(broker: Broker, tmp_path: Path)
         late.load()
 
 
+@pytest.mark.fault(34, "stopped")
 def test_truncated_and_grown_again(broker: Broker, tmp_path: Path) -> None:
     """A log that was cut and has grown past the position again is caught by the leader epoch, not read on silently."""
     case = loaded_then_cut(broker, tmp_path)
