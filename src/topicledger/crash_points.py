@@ -2,7 +2,7 @@
 
 Inactive unless the environment variable TOPICLEDGER_CRASH_DIR names a folder. A test arms a point by creating
 a file with the point's name in that folder; the first process that passes the point removes the file and sends
-itself SIGKILL, so that the retry passes.
+itself SIGKILL, or the signal that the file names, such as SIGSTOP. A retry passes.
 
 A name begins with the number of its step in docs/delivery-guarantee.md. Step 21 has none here: it is a shell
 command, and its process is killed from outside.
@@ -52,7 +52,7 @@ POINTS = (
 
 
 def crash_point(name: str) -> None:
-    """Kill this process with SIGKILL when a test has armed the point `name`; else do nothing.
+    """Send this process the signal that a test has armed the point `name` with; else do nothing.
 
     Args:
         name: One of `POINTS`, written out: each stands in one place of the code.
@@ -60,8 +60,10 @@ def crash_point(name: str) -> None:
     folder = os.environ.get("TOPICLEDGER_CRASH_DIR")
     if not folder:
         return
+    armed = Path(folder) / name
     try:
-        (Path(folder) / name).unlink()
+        wanted = armed.read_text() or "SIGKILL"
+        armed.unlink()
     except FileNotFoundError:
         return
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.Signals[wanted])

@@ -5,23 +5,24 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
-import msgspec
-
-from kafka_utils import StagedResult
 from tests.support.records import good
 from tests.support.steps import Case, OneRun
 from tests.support.topics import LIMIT_S, Topics, wait_for
-from topicledger.model.plan import Receipt
 from topicledger.signups import SIGNUPS
 from topicledger.warehouse.contract import WarehouseSettings
 
@@ -29,6 +30,7 @@ RECORDS = 2_500
 """How many records the step `produce` sends."""
 
 _FIRST_KNOWN = 900
+_DECLARED = ("name", "topic", "table", "staging_dir", "origin", "max_records", "transaction_wait_s")
 
 
 def records(topics: Topics, topic: str) -> Iterator[tuple[bytes, bytes]]:
@@ -39,36 +41,104 @@ def records(topics: Topics, topic: str) -> Iterator[tuple[bytes, bytes]]:
         yield str(number).encode(), good(number) if number % 50 else b"malformed %d" % number
 
 
-def run_step(run: OneRun, step: str, crash: tuple[Path, str] | None = None) -> bool:
-    """Run one step in a new process, and take over what it leaves for the next.
+@dataclass
+class StepProcess:
+    """One step in a process of its own.
 
     Args:
-        run: The run; it gets the step's receipt or staged batch.
-        step: produce, consume or load.
-        crash: A folder, and the point in it at which the process sends itself SIGKILL.
+        run: The run; it gets what the step leaves for the next one.
+        process: The process.
+        answer: What it prints.
+        said: Its errors.
+    """
 
-    Returns:
-        Whether the step came to its end; False when it was killed.
+    run: OneRun
+    process: subprocess.Popen[bytes]
+    answer: IO[bytes]
+    said: IO[bytes]
+
+    def finish(self) -> int:
+        """Wait for its end, and take over what it leaves; return the exit status, below 0 for a signal."""
+        status = self.process.wait(2 * LIMIT_S)
+        if status == 0:
+            self.answer.seek(0)
+            _take_over(self.run, json.load(self.answer))
+        return status
+
+    def errors(self) -> str:
+        """The end of what it said on stderr."""
+        self.said.seek(0)
+        return self.said.read().decode()[-3_000:]
+
+    def wait_until_stopped(self) -> None:
+        """Return when SIGSTOP has stopped it."""
+        wait_for("the process to stop", lambda: True if self._state() == "T" else None)
+
+    def send(self, sent: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(sent)
+
+    def _state(self) -> str:
+        assert self.process.poll() is None, self.errors()
+        return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@contextmanager
+def started_step(
+    run: OneRun,
+    step: str,
+    crash: tuple[Path, str] | None = None,
+    sent: str = "SIGKILL",
+    *,
+    accept: Sequence[str] = (),
+    within: Sequence[str] = (),
+) -> Iterator[StepProcess]:
+    """Start one step in a new process, which is gone when the block ends.
+
+    Args:
+        run: The run.
+        step: produce, consume, load or reconcile.
+        crash: A folder, and the point in it at which the process sends itself a signal.
+        sent: That signal.
+        accept: Losses that the step accepts.
+        within: A command that starts the process, with its arguments.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     if crash is not None:
         folder, point = crash
-        (folder / point).touch()
+        (folder / point).write_text(sent)
         environment["TOPICLEDGER_CRASH_DIR"] = str(folder)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.support.step_process"],
-        input=json.dumps(_orders(run, step)).encode(),
-        env=environment,
-        capture_output=True,
-        check=False,
-        timeout=2 * LIMIT_S,
-    )
-    if crash is not None:
-        assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-3_000:]
-        return False
-    assert done.returncode == 0, done.stderr.decode()[-3_000:]
-    _take_over(run, json.loads(done.stdout))
-    return True
+    with TemporaryFile() as given, TemporaryFile() as answer, TemporaryFile() as said:
+        given.write(json.dumps({**_orders(run, step), "accept": list(accept), "timed": sent == "SIGALRM"}).encode())
+        given.seek(0)
+        command = [*within, sys.executable, "-m", "tests.support.step_process"]
+        with subprocess.Popen(command, stdin=given, stdout=answer, stderr=said, env=environment) as process:
+            try:
+                yield StepProcess(run, process, answer, said)
+            finally:
+                process.kill()
+
+
+def run_step(
+    run: OneRun, step: str, crash: tuple[Path, str] | None = None, sent: str = "SIGKILL", *, accept: Sequence[str] = ()
+) -> bool:
+    """Run one step in a new process, and take over what it leaves for the next.
+
+    Args:
+        run: The run; it gets the step's receipt, staged batch or ledger row.
+        step: produce, consume, load or reconcile.
+        crash: A folder, and the point in it at which the process sends itself a signal that ends it.
+        sent: That signal.
+        accept: Losses that the step accepts.
+
+    Returns:
+        Whether the step came to its end; False when the signal ended it.
+    """
+    with started_step(run, step, crash, sent, accept=accept) as started:
+        status = started.finish()
+        expected = 0 if crash is None else -signal.Signals[sent]
+        assert status == expected, started.errors()
+    return status == 0
 
 
 def _orders(run: OneRun, step: str) -> dict[str, Any]:
@@ -77,19 +147,18 @@ def _orders(run: OneRun, step: str) -> dict[str, Any]:
         "step": step,
         "bootstrap": run.case.topics.bootstrap,
         "place": {**dataclasses.asdict(run.case.place), "extra": {}},
-        "pipeline": {"name": pipeline.name, "topic": pipeline.topic, "staging_dir": pipeline.staging_dir},
+        "pipeline": {name: getattr(pipeline, name) for name in _DECLARED},
         "run": run.name,
         "left": _left(run),
     }
 
 
-def _left(run: OneRun) -> dict[str, Any]:
-    return {"receipt": msgspec.to_builtins(run.receipt), "staged": msgspec.to_builtins(run.staged)}
+def _left(run: OneRun) -> str:
+    return base64.b64encode(pickle.dumps((run.receipt, run.staged, run.row))).decode()
 
 
-def _take_over(run: OneRun, left: dict[str, Any]) -> None:
-    run.receipt = msgspec.convert(left["receipt"], Receipt | None)
-    run.staged = msgspec.convert(left["staged"], StagedResult | None)
+def _take_over(run: OneRun, left: str) -> None:
+    run.receipt, run.staged, run.row = pickle.loads(base64.b64decode(left))  # noqa: S301 - written by `_left`
 
 
 def _ordered(orders: dict[str, Any]) -> OneRun:
@@ -100,17 +169,29 @@ def _ordered(orders: dict[str, Any]) -> OneRun:
     return run
 
 
-def main() -> None:
-    """Do what standard input orders."""
-    orders = json.load(sys.stdin)
-    run = _ordered(orders)
-    match orders["step"]:
+def _do(run: OneRun, step: str, accept: Sequence[str]) -> None:
+    match step:
         case "produce":
             run.produce(records(run.case.topics, run.case.topic))
         case "consume":
-            run.consume()
+            run.consume(accept)
         case "load":
             run.load()
+        case "reconcile":
+            run.reconcile()
+
+
+def main() -> None:
+    """Do what standard input orders; where SIGALRM may come, as Airflow does a task that has a time limit."""
+    orders = json.load(sys.stdin)
+    run = _ordered(orders)
+    if orders["timed"]:
+        from airflow.sdk.execution_time.timeout import TimeoutPosix
+
+        with TimeoutPosix(10 * LIMIT_S):  # type: ignore[no-untyped-call] # Airflow's
+            _do(run, orders["step"], orders["accept"])
+    else:
+        _do(run, orders["step"], orders["accept"])
     json.dump(_left(run), sys.stdout)
 
 
