@@ -50,5 +50,5 @@ PAYMENTS = Pipeline(
     key="payment_id",
     table="finance.payments",
     clean=clean,
-    checks=(Check("payment_id", r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", "is not a UUID"),),
+    checks=(Check("note", r"(?s)^.{0,500}$", "is longer than 500 characters"),),
 )

@@ -23,6 +23,9 @@ from topicledger.rejections import rejection, storable
 # 0001-01-01 and 9999-12-31 in UTC: what every warehouse and Python's own datetime can hold.
 _FIRST_US = -62_135_596_800_000_000
 _LAST_US = 253_402_300_799_999_999
+_FIRST_DAY = -719_162
+_LAST_DAY = 2_932_896
+_UUID = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 _Broken = dict[int, RejectedRecord]
 """Rows of a set of columns that must be taken out, and why."""
@@ -59,6 +62,7 @@ class Judge:
         self._pipeline = pipeline
         self._fields = field_types(pipeline)
         self._encoded = encoded_names(pipeline.event)
+        self._uuids = [column.name for column in pipeline.columns if column.type == "uuid"]
         strict = msgspec.defstruct("Strict", [], bases=(pipeline.event,), forbid_unknown_fields=True)
         self._decode_strict = msgspec.json.Decoder(strict).decode
         self._decode: Callable[[bytes], msgspec.Struct] = msgspec.json.Decoder(pipeline.event).decode
@@ -67,7 +71,7 @@ class Judge:
         """Judge the values of one chunk, in order. Never raises for what a value holds.
 
         Raises:
-            SettingsError: The clean-up doesn't give what the columns declare.
+            SettingsError: The clean-up fails, or doesn't give what the columns declare.
         """
         rejected: _Broken = {}
         events, unknown_fields = self._events(values, rejected)
@@ -79,8 +83,8 @@ class Judge:
         self._find_broken(arrays, broken)
         if broken:
             arrays, accepted = _without(arrays, accepted, broken, rejected)
-        columns = self._clean(arrays)
-        broken = self._find_null(columns)
+        columns = self._clean(arrays, len(accepted))
+        broken = self._find_unfit(columns)
         if broken:
             columns, accepted = _without(columns, accepted, broken, rejected)
         return Judged(
@@ -107,7 +111,11 @@ class Judge:
 
     def _unknown_fields(self, value: bytes) -> int:
         """Count the fields that the event type doesn't have; the whole document must be valid for that."""
-        document = msgspec.json.decode(value)
+        try:
+            document = msgspec.json.decode(value)
+        except msgspec.ValidationError:
+            self._decode(value)  # a number that nothing can hold: of its own fields the event type names the one
+            raise
         return len(document.keys() - self._encoded) if isinstance(document, dict) else 0
 
     def _arrays(self, events: Sequence[msgspec.Struct], broken: _Broken) -> dict[str, pa.Array[Any]]:
@@ -123,24 +131,29 @@ class Judge:
 
     def _find_broken(self, arrays: Mapping[str, pa.Array[Any]], broken: _Broken) -> None:
         """Find the rows that break a rule which the decoder doesn't know; the first rule broken names it."""
-        for name, array in arrays.items():
-            if pa.types.is_string(array.type):
-                _find_nul(name, array, broken)
-            elif pa.types.is_timestamp(array.type):
-                _find_out_of_calendar(name, array, broken)
+        _find_unstorable(arrays, broken)
         for check in self._pipeline.checks:
-            array = arrays[check.field]
-            for row in _rows(pc.invert(pc.match_substring_regex(array, check.pattern))):
-                text = storable(f"{check.field} {array[row].as_py()!r:.200} {check.sentence}")
-                broken.setdefault(row, RejectedRecord("invalid_event", text))
+            _find_unmatched(check.field, arrays[check.field], check.pattern, check.sentence, broken)
 
-    def _clean(self, arrays: Mapping[str, pa.Array[Any]]) -> dict[str, pa.Array[Any]]:
-        cleaned = self._pipeline.clean(arrays)
+    def _clean(self, arrays: Mapping[str, pa.Array[Any]], count: int) -> dict[str, pa.Array[Any]]:
+        try:
+            cleaned = self._pipeline.clean(arrays)
+        except Exception as error:  # whatever a clean-up raises, the next try of the task would meet it again
+            raise SettingsError(
+                f"the clean-up of pipeline {self._pipeline.name} failed with {type(error).__name__}: {error}. "
+                "Correct the clean-up: it must not fail for any event that passes the event type and the checks"
+            ) from error
         missing = [name for name in self.columns.names if name not in cleaned]
         if missing:
             raise SettingsError(
                 f"the clean-up of pipeline {self._pipeline.name} doesn't give the columns {', '.join(missing)}"
             )
+        for name in self.columns.names:
+            if not isinstance(cleaned[name], pa.Array) or len(cleaned[name]) != count:
+                raise SettingsError(
+                    f"the clean-up of pipeline {self._pipeline.name} doesn't give an Arrow array of {count} values for "
+                    f"the column {name}. Correct the clean-up: it must give one value for each event, in their order"
+                )
         try:
             return {field.name: cleaned[field.name].cast(field.type) for field in self.columns}
         except pa.ArrowException as error:
@@ -149,14 +162,17 @@ class Judge:
                 "Correct the clean-up: it must give each column's type for every event"
             ) from error
 
-    def _find_null(self, columns: Mapping[str, pa.Array[Any]]) -> _Broken:
-        """Find the rows where the clean-up left a column NULL that can't be."""
+    def _find_unfit(self, columns: Mapping[str, pa.Array[Any]]) -> _Broken:
+        """Find the rows that the table couldn't take: a value that the clean-up left out, or made, or let through."""
         broken: _Broken = {}
         for field in self.columns:
             if not field.nullable and columns[field.name].null_count:
                 for row in _rows(pc.is_null(columns[field.name])):
                     sentence = f"{field.name} has no value after the clean-up"
                     broken.setdefault(row, RejectedRecord("invalid_event", sentence))
+        for name in self._uuids:
+            _find_unmatched(name, columns[name], _UUID, "is not a UUID", broken)
+        _find_unstorable(columns, broken)
         return broken
 
 
@@ -182,6 +198,23 @@ def _array_of_fitting(name: str, values: Sequence[Any], kind: pa.DataType, broke
     return pa.array(fitting, type=kind)
 
 
+def _find_unmatched(name: str, array: pa.Array[Any], pattern: str, sentence: str, broken: _Broken) -> None:
+    for row in _rows(pc.invert(pc.match_substring_regex(array, pattern))):
+        text = storable(f"{name} {array[row].as_py()!r:.200} {sentence}")
+        broken.setdefault(row, RejectedRecord("invalid_event", text))
+
+
+def _find_unstorable(arrays: Mapping[str, pa.Array[Any]], broken: _Broken) -> None:
+    """Find the values that their Arrow type can hold, but not every table."""
+    for name, array in arrays.items():
+        if pa.types.is_string(array.type):
+            _find_nul(name, array, broken)
+        elif pa.types.is_timestamp(array.type):
+            _find_outside(name, array.cast(pa.int64()), (_FIRST_US, _LAST_US), broken)
+        elif pa.types.is_date32(array.type):
+            _find_outside(name, array.cast(pa.int32()), (_FIRST_DAY, _LAST_DAY), broken)
+
+
 def _find_nul(name: str, array: pa.Array[Any], broken: _Broken) -> None:
     data = array.buffers()[2]
     # One memchr over all texts of the chunk; rows are only looked at when it finds something.
@@ -191,10 +224,9 @@ def _find_nul(name: str, array: pa.Array[Any], broken: _Broken) -> None:
         broken.setdefault(row, RejectedRecord("nul_character", f"{name} contains U+0000, which no table can hold"))
 
 
-def _find_out_of_calendar(name: str, array: pa.Array[Any], broken: _Broken) -> None:
-    micros = array.cast(pa.int64())
-    outside = pc.or_(pc.less(micros, pa.scalar(_FIRST_US)), pc.greater(micros, pa.scalar(_LAST_US)))
-    for row in _rows(outside):
+def _find_outside(name: str, counted: pa.Array[Any], calendar: tuple[int, int], broken: _Broken) -> None:
+    first, last = (pa.scalar(end, counted.type) for end in calendar)
+    for row in _rows(pc.or_(pc.less(counted, first), pc.greater(counted, last))):
         message = f"{name} lies outside the years 0001 to 9999 in UTC"
         broken.setdefault(row, RejectedRecord("out_of_range", message))
 

@@ -83,7 +83,6 @@ SIGNUPS = Pipeline(
     table="user_signups",
     clean=clean,
     checks=(
-        Check("event_id", r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", "is not a UUID"),
         Check("username", r"\S", "is blank"),
         Check("email", r"^\s*[^@\s]+@[^@\s]+\s*$", "is not an e-mail address"),
     ),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import msgspec
 import pyarrow as pa
@@ -14,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.bad_records import BAD, Bad
-from tests.support.records import good, sign_up
+from tests.support.records import event_id, good, sign_up
 from topicledger.errors import SettingsError
 from topicledger.judge import Judge, Judged
-from topicledger.pipeline import Check, Column, Pipeline
+from topicledger.pipeline import Check, CleanUp, Column, Pipeline
 from topicledger.signups import SIGNUPS
 
 JUDGE = Judge(SIGNUPS)
@@ -205,6 +207,82 @@ def test_what_a_column_cant_hold_is_rejected_alone() -> None:
         {"id": "a", "count": 1, "heavy": True},
         {"id": "e", "count": -(2**63), "heavy": False},
     ]
+
+
+class Span(msgspec.Struct):
+    """An event of which the clean-up makes values that no event has by itself."""
+
+    id: str
+    text: str
+    at: Annotated[dt.datetime, msgspec.Meta(tz=True)]
+    days: Annotated[int, msgspec.Meta(ge=0, le=10**6)]
+
+
+def _ended(columns: Mapping[str, pa.Array[Any]]) -> dict[str, pa.Array[Any]]:
+    end = pc.add(columns["at"], pc.multiply(columns["days"], 86_400 * 1_000_000).cast(pa.duration("us")))
+    text = pc.replace_substring(columns["text"], "NUL", "\0")
+    return {**columns, "text": text, "end": end, "day": pc.cast(end, pa.date32(), safe=False)}
+
+
+SPANS = Pipeline(
+    name="spans",
+    topic="spans",
+    event=Span,
+    columns=(
+        Column("id", "uuid"),
+        Column("text", "text"),
+        Column("end", "timestamptz"),
+        Column("day", "date"),
+    ),
+    key="id",
+    table="spans",
+    clean=_ended,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "says"),
+    [
+        ({"id": "00000000"}, "invalid_event", "id '00000000' is not a UUID"),
+        ({"id": ""}, "invalid_event", "is not a UUID"),
+        ({"id": f"{{{event_id(1)}}}"}, "invalid_event", "is not a UUID"),
+        ({"id": event_id(1) + "\n"}, "invalid_event", "is not a UUID"),
+        ({"text": "NUL"}, "nul_character", "text contains U+0000"),
+        ({"days": 10**6 * 3}, "invalid_event", "$.days"),
+        ({"at": "9999-12-31T00:00:00Z", "days": 1}, "out_of_range", "end lies outside"),
+    ],
+)
+def test_what_a_clean_up_makes_or_lets_through_is_judged(changes: dict[str, Any], reason: str, says: str) -> None:
+    """A value that the table couldn't take costs its own record only, also when the clean-up made it."""
+    fields = {"id": event_id(1), "text": "", "at": "2026-01-01T00:00:00Z", "days": 1}
+    judged = Judge(SPANS).chunk([_json(fields), _json({**fields, **changes}), _json(fields)])
+    assert list(judged.accepted) == [0, 2]
+    [(index, rejected)] = judged.rejected
+    assert (index, rejected.reason) == (1, reason)
+    assert says in str(rejected)
+
+
+@pytest.mark.parametrize(
+    ("clean", "says"),
+    [
+        (lambda columns: {"id": columns["gone"]}, "loose failed with KeyError"),
+        (lambda columns: {**columns, "heavy": columns["id"].cast(pa.int64())}, "failed with ArrowInvalid"),
+        (lambda columns: {name: array[1:] for name, array in LOOSE.clean(columns).items()}, "of 2 values for .* id"),
+        (lambda columns: {**columns, "heavy": [True, False]}, "an Arrow array of 2 values for the column heavy"),
+        (lambda columns: {**columns, "heavy": pa.scalar(True)}, "an Arrow array of 2 values for the column heavy"),
+    ],
+)
+def test_a_clean_up_that_fails_is_a_settings_error(clean: CleanUp, says: str) -> None:
+    """Whatever a clean-up raises, or gives in place of its columns, stops the task with a sentence that names it."""
+    with pytest.raises(SettingsError, match=says):
+        Judge(dataclasses.replace(LOOSE, clean=clean)).chunk([b'{"id":"a","count":1}', b'{"id":"b","count":1}'])
+
+
+@pytest.mark.parametrize("budget", [-0.01, 1.01, 5, float("nan"), float("inf")])
+def test_an_error_budget_is_a_share(budget: float) -> None:
+    """A budget that is no share from 0 to 1, such as a percentage, is refused with its value."""
+    with pytest.raises(SettingsError, match=f"error_budget is {budget}: use a share from 0 to 1"):
+        dataclasses.replace(SIGNUPS, error_budget=budget)
 
 
 def test_a_declaration_that_cant_hold_is_refused() -> None:
