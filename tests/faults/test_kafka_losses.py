@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-import kafka_utils
+from tests.support.at_point import at_point
 from tests.support.looking import query
 from tests.support.oracle import Coordinates
 from tests.support.records import sign_ups
@@ -122,7 +122,7 @@ def test_own_batch_deleted_before_the_first_plan(duckdb_case: Case) -> None:
 @pytest.mark.fault(36, "stopped")
 @pytest.mark.fault(37, "stopped")
 def test_topic_recreated(case: Case) -> None:
-    """A topic recreated with more records than before stops the run until its new id is accepted; then all of it loads."""
+    """A topic recreated with more records than before stops the run until its id is accepted; then all of it loads."""
     case.send(sign_ups(range(6), partitions=2))
     run_steps(case, "manual__1")
     oracle = case.oracle()
@@ -180,17 +180,6 @@ def test_topic_recreated_between_consume_and_load(duckdb_case: Case) -> None:
     run.reconcile()
 
 
-def _at_point(monkeypatch: pytest.MonkeyPatch, point: str, act: object) -> None:
-    """Let something happen when the consume step passes one of its named points."""
-
-    def passing(name: str) -> None:
-        if name == point:
-            assert callable(act)
-            act()
-
-    monkeypatch.setattr(kafka_utils, "crash_point", passing)
-
-
 @pytest.mark.fault(36, "stopped")
 @pytest.mark.fault(37, "stopped")
 def test_topic_recreated_during_the_read(duckdb_case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +191,7 @@ def test_topic_recreated_during_the_read(duckdb_case: Case, monkeypatch: pytest.
         case.topics.recreate(case.topic, 2)
         case.send(sign_ups(range(10, 16), partitions=2))
 
-    _at_point(monkeypatch, "step-07.planned", recreate)
+    at_point(monkeypatch, "step-07.planned", recreate)
     with pytest.raises(IntegrityError, match="recreated while it was read"):
         OneRun(case).consume()
     assert case.staged_files() == []
@@ -214,7 +203,7 @@ def test_records_deleted_during_the_read(duckdb_case: Case, monkeypatch: pytest.
     case = duckdb_case
     case.send(sign_ups(range(6)))
     run = OneRun(case)
-    _at_point(monkeypatch, "step-07.planned", lambda: case.topics.delete_records(case.topic, 0, 3))
+    at_point(monkeypatch, "step-07.planned", lambda: case.topics.delete_records(case.topic, 0, 3))
     with pytest.raises(RetriableError, match="out of range"):
         run.consume()
     assert case.staged_files() == []

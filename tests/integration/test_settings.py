@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import socket
 import time
@@ -19,21 +18,6 @@ from tests.support.topics import LIMIT_S
 from topicledger import retries
 from topicledger.errors import RetriableError, SettingsError, TopicLedgerError
 from topicledger.kafka.settings import KafkaSettings
-
-
-@dataclasses.dataclass(frozen=True)
-class OtherConnection(Case):
-    """A case whose Kafka connection has another Extra."""
-
-    extra: tuple[tuple[str, Any], ...] = ()
-
-    @property
-    def kafka(self) -> KafkaSettings:
-        return KafkaSettings("kafka_default", {**super().kafka.extra, **dict(self.extra)})
-
-
-def with_extra(case: Case, extra: dict[str, Any]) -> OtherConnection:
-    return OtherConnection(case.topics, case.place, case.pipeline, tuple(extra.items()))
 
 
 @pytest.fixture
@@ -60,7 +44,7 @@ def both_steps_fail(case: Case, kind: type[TopicLedgerError]) -> list[str]:
 
 def test_unknown_key(duckdb_case: Case) -> None:
     """A key that librdkafka doesn't know is named, with the connection's id and where to correct it."""
-    for message in both_steps_fail(with_extra(duckdb_case, {"bootstrap.server": "x"}), SettingsError):
+    for message in both_steps_fail(duckdb_case.with_extra({"bootstrap.server": "x"}), SettingsError):
         assert '"bootstrap.server"' in message
         assert "kafka_default" in message
         assert "Extra" in message
@@ -69,7 +53,7 @@ def test_unknown_key(duckdb_case: Case) -> None:
 @pytest.mark.parametrize("extra", [{"linger.ms": "soon"}, {"security.protocol": "NONE"}, {"linger.ms": {"a": 1}}])
 def test_value_that_cannot_be(duckdb_case: Case, extra: dict[str, Any]) -> None:
     """A key's value that librdkafka refuses is a SettingsError that names the connection."""
-    run = OneRun(with_extra(duckdb_case, extra))
+    run = OneRun(duckdb_case.with_extra(extra))
     with pytest.raises(SettingsError, match="kafka_default"):
         run.produce((r.key, r.value) for r in sign_ups(range(3)))
 
@@ -82,20 +66,22 @@ def test_missing_topic(duckdb_case: Case) -> None:
         assert f"--bootstrap-server {case.topics.bootstrap} --create --topic no.such.topic --partitions" in message
 
 
+@pytest.mark.fault(26, "retried")
 def test_broker_down(duckdb_case: Case, closed_port: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a broker the step gives up after a bounded time, may be tried again, and names the address."""
     monkeypatch.setattr(retries, "RETRY_S", 0.5)
     started = time.monotonic()
     with pytest.raises(RetriableError, match=f"{closed_port} .connection kafka_default") as refused:
-        OneRun(with_extra(duckdb_case, {"bootstrap.servers": closed_port})).consume()
+        OneRun(duckdb_case.with_extra({"bootstrap.servers": closed_port})).consume()
     assert time.monotonic() - started < LIMIT_S
     assert refused.value.topic == duckdb_case.topic
     assert duckdb_case.staged_files() == []
 
 
+@pytest.mark.fault(49, "goes on")
 def test_overridden_settings(duckdb_case: Case, caplog: pytest.LogCaptureFixture) -> None:
     """Auto-commit and dirty reads in the Extra are overridden with a warning: no aborted record becomes a row."""
-    case = with_extra(duckdb_case, {"enable.auto.commit": "true", "isolation.level": "read_uncommitted"})
+    case = duckdb_case.with_extra({"enable.auto.commit": "true", "isolation.level": "read_uncommitted"})
     case.send(sign_ups(range(4)))
     aborted(case.topics.bootstrap, case.topic, sign_ups(range(100, 104)))
     with caplog.at_level(logging.WARNING):
@@ -107,13 +93,15 @@ def test_overridden_settings(duckdb_case: Case, caplog: pytest.LogCaptureFixture
     case.oracle().require_every_record_once()
 
 
+@pytest.mark.fault(32, "stopped")
 def test_record_larger_than_the_client_allows(duckdb_case: Case) -> None:
     """A record over the client's limit fails the step, naming its key, its size and the limit."""
-    run = OneRun(with_extra(duckdb_case, {"message.max.bytes": 10_000}))
+    run = OneRun(duckdb_case.with_extra({"message.max.bytes": 10_000}))
     with pytest.raises(SettingsError, match=r"key b'large' has 20005 bytes; the client allows 10000"):
         run.produce([(b"small", b"{}"), (b"large", b"x" * 20_000)])
 
 
+@pytest.mark.fault(32, "stopped")
 def test_record_larger_than_the_topic_allows(duckdb_case: Case) -> None:
     """A record over the topic's limit fails the step too: nothing is dropped silently."""
     case = duckdb_case

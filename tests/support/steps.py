@@ -38,6 +38,7 @@ class Case:
     topics: Topics
     place: WarehouseSettings
     pipeline: Pipeline
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def topic(self) -> str:
@@ -47,11 +48,15 @@ class Case:
     @property
     def kafka(self) -> KafkaSettings:
         """The Kafka connection."""
-        return KafkaSettings("kafka_default", {"bootstrap.servers": self.topics.bootstrap})
+        return KafkaSettings("kafka_default", {"bootstrap.servers": self.topics.bootstrap, **self.extra})
 
     def changed(self, **changes: Any) -> Case:
         """The same ground under another declaration of the pipeline."""
         return dataclasses.replace(self, pipeline=dataclasses.replace(self.pipeline, **changes))
+
+    def with_extra(self, extra: Mapping[str, Any]) -> Case:
+        """The same ground through a Kafka connection with further keys in its Extra."""
+        return dataclasses.replace(self, extra={**self.extra, **extra})
 
     def warehouse(self) -> Warehouse:
         """The case's tables."""
