@@ -100,10 +100,9 @@ def say_how_it_ended(context: Mapping[str, Any]) -> None:
 @stops_for_a_person
 def generate_and_produce_data(**context: Any) -> None:
     """Simulate the run's sign-ups and produce them; push the receipt. With `events` = 0 produce nothing."""
-    import msgspec
-
     from kafka_utils import produce_batch
     from topicledger.signups import simulate
+    from topicledger.staging.receipts import pushed_receipt
 
     params, run = context["params"], _run(context)
     if params["events"] == 0:
@@ -117,7 +116,7 @@ def generate_and_produce_data(**context: Any) -> None:
         at=_run_time(context),
     )
     receipt = produce_batch(_kafka(), TOPIC, run, records)
-    context["ti"].xcom_push(key="receipt", value=msgspec.to_builtins(receipt))
+    context["ti"].xcom_push(key="receipt", value=pushed_receipt(receipt, STAGING_DIR, run.batch_id))
 
 
 @stops_for_a_person
@@ -128,16 +127,16 @@ def consume_and_stage_data(**context: Any) -> None:
     import msgspec
 
     from kafka_utils import consume_batch
-    from topicledger.model.plan import Receipt
+    from topicledger.staging.receipts import received_receipt
 
-    ti, pipeline = context["ti"], _pipeline()
+    ti, pipeline, run, events = context["ti"], _pipeline(), _run(context), context["params"]["events"]
     pushed = ti.xcom_pull(task_ids="generate_and_produce_data", key="receipt")
-    receipt = msgspec.convert(pushed, Receipt) if pushed else None
+    receipt = received_receipt(pushed, STAGING_DIR, run.batch_id, expected=events > 0)
     accept = context["params"]["accept"] or ()
     if context["params"]["error_budget"] is not None:
         pipeline = dataclasses.replace(pipeline, error_budget=context["params"]["error_budget"])
     with _warehouse(pipeline) as warehouse:
-        staged = consume_batch(_kafka(), warehouse, pipeline, _run(context), receipt, accept)
+        staged = consume_batch(_kafka(), warehouse, pipeline, run, receipt, accept)
     ti.xcom_push(key="manifest", value=msgspec.to_builtins(staged.handle))
     ti.xcom_push(key="staging_file_path", value=staged.rows_path)
 
@@ -209,7 +208,7 @@ def _kafka() -> KafkaSettings:
     from airflow.providers.apache.kafka.hooks.base import KafkaBaseHook
 
     from topicledger.errors import SettingsError
-    from topicledger.kafka.settings import SECRET_KEYS, KafkaSettings
+    from topicledger.kafka.settings import KafkaSettings, secrets_in
 
     class ResolvedExtra(KafkaBaseHook):
         def _get_client(self, config: dict[str, Any]) -> dict[str, Any]:
@@ -224,8 +223,8 @@ def _kafka() -> KafkaSettings:
             """--conn-extra '{"bootstrap.servers": "host:9092"}'`"""
         )
     extra = _extra(connection)
-    for key in SECRET_KEYS & extra.keys():
-        mask_secret(str(extra[key]))
+    for secret in secrets_in(extra):
+        mask_secret(secret)
     if extra.get("bootstrap.servers"):
         try:
             extra = ResolvedExtra(KAFKA_CONN_ID).get_conn  # type: ignore[no-untyped-call] # the provider's

@@ -198,9 +198,8 @@ def _without_files(warehouse: Warehouse, handle: ManifestHandle, missing: str) -
     if found is None:
         raise IntegrityError(
             f"the staged file {missing} of batch {handle.batch_id} is gone and the ledger doesn't have its plan "
-            f"{handle.plan_id}: it was cleaned up before it was loaded, or this worker doesn't share "
-            f"the staging folder "
-            f"with the one that staged it. {_STAGE_AGAIN}",
+            f"{handle.plan_id}: it was cleaned up before it was loaded, or this worker doesn't share the staging "
+            f"folder (STAGING_DIR) with the one that staged it. {_STAGE_AGAIN}",
             batch_id=handle.batch_id,
         )
     log.info("batch %s was loaded before its files were cleaned up: nothing to do", handle.batch_id)

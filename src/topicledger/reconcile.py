@@ -18,20 +18,31 @@ from topicledger.warehouse.contract import Warehouse
 
 
 def reconcile(
-    warehouse: Warehouse, batch_id: str, plan_id: str
+    warehouse: Warehouse, batch_id: str, plan_id: str | None
 ) -> tuple[LedgerRow, LedgerSnapshot, tuple[Identity, ...]]:
     """Repeat every identity for this batch and for the whole target.
 
     The terms come from the ledger row that the load committed and from the positions as they are now: another
     run may have loaded since, which moves both sides of I4 alike. It only reads; a repeat gives the same.
 
+    Args:
+        warehouse: The pipeline's warehouse.
+        batch_id: This run.
+        plan_id: As the load pushed it.
+
     Returns:
         The ledger row, the snapshot it was read in, and the identities, whether they hold or not.
 
     Raises:
-        IntegrityError: The ledger doesn't have the batch.
+        IntegrityError: The ledger doesn't have the batch, or the plan's id didn't come by XCom.
         RetriableError: The warehouse isn't reachable.
     """
+    if plan_id is None:
+        raise IntegrityError(
+            f"the load task's XCom `plan_id` of batch {batch_id} is missing. Clear load_staged_data (with downstream): "
+            "what is loaded it finds in the ledger",
+            batch_id=batch_id,
+        )
     snapshot = with_retries("reading the ledger", lambda: warehouse.snapshot(batch_id, plan_id))
     crash_point("step-20.snapshot_read")
     row = snapshot.row

@@ -34,7 +34,13 @@ def call(case: dict[str, Any]) -> dict[str, Any]:
     before = dict(os.environ)
     os.environ.update(case["environment"])
     context = {
-        "params": {"events": 1, "malformed": 0, "seed": 0, "accept": case.get("accept"), "error_budget": None},
+        "params": {
+            "events": case["events"],
+            "malformed": 0,
+            "seed": 0,
+            "accept": case.get("accept"),
+            "error_budget": None,
+        },
         "ti": NothingPushed(),
         "dag_run": SimpleNamespace(run_id="manual", logical_date=dt.datetime.now(dt.UTC)),
     }

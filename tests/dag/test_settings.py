@@ -41,7 +41,10 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
     """What each case raised, and all that was printed meanwhile."""
-    cases = [{"task": task, "environment": environment} for task, environment in CASES.values()]
+    cases = [
+        {"task": task, "environment": environment, "events": int(task == PRODUCE)}
+        for task, environment in CASES.values()
+    ]
     home = tmp_path_factory.mktemp("asked")
     found, printed = ask("call_tasks.py", [], home, [DAGS, ENGINE, SITE_PACKAGES], given=cases)
     return dict(zip(CASES, found, strict=True)), printed

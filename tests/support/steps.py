@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from topicledger.model.plan import Receipt
 from topicledger.pipeline import Pipeline
 from topicledger.reconcile import reconcile
 from topicledger.signups import SIGNUPS
+from topicledger.staging.receipts import pushed_receipt, received_receipt
 from topicledger.warehouse.connect import open_warehouse
 from topicledger.warehouse.contract import Warehouse, WarehouseSettings
 
@@ -110,8 +112,11 @@ class OneRun:
     def produce(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> Receipt:
         """Steps 1 and 2; the receipt goes through JSON, as an XCom does."""
         receipt = kafka_utils.produce_batch(self.case.kafka, self.case.topic, self.run, records)
-        self.receipt = msgspec.convert(msgspec.to_builtins(receipt), Receipt)
-        return self.receipt
+        folder, batch = self.case.pipeline.staging_dir, self.run.batch_id
+        pushed = json.loads(json.dumps(pushed_receipt(receipt, folder, batch)))
+        self.receipt = received_receipt(pushed, folder, batch, expected=True)
+        assert self.receipt == receipt
+        return receipt
 
     def consume(self, accept: Sequence[str] = ()) -> StagedResult:
         """Steps 3 to 12."""

@@ -14,7 +14,8 @@ from pathlib import Path
 from topicledger.errors import RetriableError, SettingsError
 
 _NAME = re.compile(
-    r"kafka_staging_[0-9a-f]{16}\.[0-9a-f]{16}\.(csv|dead_letters\.csv|tombstones\.csv|jumps\.csv|manifest\.json)\Z"
+    r"kafka_staging_[0-9a-f]{16}\.[0-9a-f]{16}\."
+    r"(csv|dead_letters\.csv|tombstones\.csv|jumps\.csv|manifest\.json|receipt\.json)\Z"
 )
 
 _PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE})
@@ -81,8 +82,13 @@ def translated(doing: str) -> Iterator[None]:
         ) from error
 
 
-def require_inside(folder: str, path: str) -> str:
+def require_inside(folder: str, path: str, task: str = "consume_and_stage_data") -> str:
     """Give the bare name of a staged file that a path from outside names.
+
+    Args:
+        folder: The staging folder.
+        path: The path.
+        task: Which task handed it on: a person clears that one.
 
     Raises:
         SettingsError: The path isn't that of a staged file directly inside the folder.
@@ -90,7 +96,7 @@ def require_inside(folder: str, path: str) -> str:
     name = Path(path).name
     if Path(path) != Path(folder) / name or not is_staged_name(name):
         raise SettingsError(
-            f"{path!r} is not a staged file of {folder}: the handle that the consume task pushed was changed, or the "
-            "staging folder was set differently. Clear consume_and_stage_data (with downstream)"
+            f"{path!r} is not a staged file of {folder}: the handle that the task pushed was changed, or the "
+            f"staging folder was set differently. Clear {task} (with downstream)"
         )
     return name

@@ -155,36 +155,45 @@ def open_batch(folder: str, handle: ManifestHandle) -> Iterator[OpenedBatch]:
         for file in manifest.files:
             if not is_staged_name(file.name) or not file.name.startswith(f"kafka_staging_{handle.batch_id}."):
                 raise IntegrityError(f"the manifest names {file.name!r}, which is no staged file. {_STAGE_AGAIN}")
-            reader = VerifyingReader(_open(folder_fd, file.name), file)
+            reader = VerifyingReader(open_staged(folder_fd, file.name), file)
             stack.callback(reader.close)
             readers.append(cast("BinaryIO", reader))
         yield OpenedBatch(manifest, *readers)
 
 
-def _open(folder_fd: int, name: str) -> int:
-    """Open a regular file of ours that nothing else links to, following no symbolic link."""
+def open_staged(folder_fd: int, name: str, task: str = "consume_and_stage_data") -> int:
+    """Open a regular file of ours that nothing else links to, following no symbolic link.
+
+    Args:
+        folder_fd: The staging folder.
+        name: The file.
+        task: Which task wrote it: a person clears that one.
+
+    Raises:
+        FileNotFoundError: It is gone.
+        IntegrityError: Something else lies there.
+    """
+    again = f"Clear {task} (with downstream)"
     with translated(f"opening {name}"):
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder_fd)
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise IntegrityError(
-                f"{name} can't be opened as a staged file: {error.strerror}. {_STAGE_AGAIN}"
-            ) from error
+            raise IntegrityError(f"{name} can't be opened as a staged file: {error.strerror}. {again}") from error
     info = os.fstat(fd)
     if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1 or info.st_uid != os.geteuid():
         os.close(fd)
         raise IntegrityError(
             f"{name} is not a regular file of this user with one name (uid {info.st_uid}, links {info.st_nlink}): "
-            f"somebody exchanged it. {_STAGE_AGAIN}"
+            f"somebody exchanged it. {again}"
         )
     return fd
 
 
 def _read_manifest(folder: str, folder_fd: int, handle: ManifestHandle) -> Manifest:
     name = require_inside(folder, handle.path)
-    with io.FileIO(_open(folder_fd, name), "rb") as file:
+    with io.FileIO(open_staged(folder_fd, name), "rb") as file:
         data = file.readall()
     if hashlib.sha256(data).hexdigest() != handle.sha256:
         raise IntegrityError(
