@@ -90,6 +90,6 @@ def module_place(
 
 @pytest.fixture(scope="module")
 def module_case(topics: Topics, module_place: WarehouseSettings, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    """A topic of two partitions for such a module; it takes records of any time."""
-    anything = {"message.timestamp.after.max.ms": "9223372036854775807"}
+    """A topic of two partitions for such a module; it takes records of any time, and of up to 8 MB."""
+    anything = {"message.timestamp.after.max.ms": "9223372036854775807", "max.message.bytes": "8000000"}
     return make_case(topics, module_place, tmp_path_factory.mktemp("module"), config=anything)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,13 @@ from tests.support.steps import Case, OneRun, run_steps
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 TEXTS = (
-    "line\nbreak", "carriage\r\nreturn", "lone\rreturn", 'quo"ted', '"', '""', "com,ma", "semi;colon", "back\\slash",
-    "\\", "\\.", "\\N", "NULL", "null", "tab\tbed", "u\u2028u", "u\u2029u", "u\u0085u", "=cmd()", "+1", "-1", "@x", "'",
-    "crab 🦀", "e\u0301", "\u202eright to left", "\x01\x1f\x7f", "\ufeffbom inside",
+    "line\nbreak", "before\n\\.\nbehind", "carriage\r\nreturn", "lone\rreturn", 'quo"ted', '"', '""', "com,ma",
+    "semi;colon", "back\\slash", "\\", "\\.", "\\N", "NULL", "null", "tab\tbed",
+    "u\u2028u", "u\u2029u", "u\u0085u", "'", "''", "$$", "%s", "{0}",
+    "NaN", "\\x41", "\\u0041", "crab 🦀", "e\u0301", "\u202eright to left", "\x01\x1f\x7f", "\ufeffbom inside",
 )  # fmt: skip
-LARGE = "x" * 900_000
+FORMULAS = ("=cmd|' /C calc'!A0", "=1+1", "+1", "-1", "@SUM(A1)", '=HYPERLINK("http://x")', "|", "%0A=1")
+LARGE = "x" * 3_000_000
 KEY, HEADERS = b"\xff\x00key", [("trace", b"\x00\xff"), ("nothing", None), ("trace", b"")]
 
 
@@ -33,17 +36,19 @@ class Loaded:
     run: OneRun
     verdict: Verdict
 
-    def user_names(self, first: int, count: int) -> list[str]:
+    def texts(self, column: str, first: int, count: int = 1) -> list[str]:
+        """A text column of the rows whose user_id is one of those numbers."""
         found = query(
             self.case.place,
-            f"SELECT username FROM user_signups WHERE user_id BETWEEN {first} AND {first + count - 1} ORDER BY user_id",
+            f"SELECT {column} FROM user_signups WHERE user_id BETWEEN {first} AND {first + count - 1} ORDER BY user_id",
         )
         return [name for (name,) in found]
 
 
 def _everything() -> list[Record]:
     """All kinds that need no client of their own; duplicates lie so that read order isn't coordinate order."""
-    texts = [Record(good(1_000 + n, username=f"<{text}>")) for n, text in enumerate(TEXTS)]
+    texts = [Record(good(1_000 + n, username=text, full_name=f"<{text}>")) for n, text in enumerate(TEXTS)]
+    texts += [Record(good(2_000 + n, username=text, full_name=text)) for n, text in enumerate(FORMULAS)]
     return [
         Record(good(1, username="in partition 1, sent first"), partition=1),
         *(Record(bad.value, bad.name.encode()) for bad in BAD),
@@ -54,6 +59,7 @@ def _everything() -> list[Record]:
         Record(good(2), partition=1),
         Record(None, b"tombstone"),
         Record(None, None, partition=1),
+        Record(b"", None),
         Record(good(3), None),
         Record(good(4, first_unknown=1, second_unknown={"a": [None]}), partition=1),
         Record(good(5, username=LARGE), partition=1),
@@ -61,7 +67,7 @@ def _everything() -> list[Record]:
         Record(b"with key and headers", KEY, 1, HEADERS),
         Record(good(6), partition=1, timestamp_ms=1),
         Record(good(7), partition=1, timestamp_ms=253_402_300_800_000),
-        Record(good(8).replace(b'"user_id": 8', b'"user_id": 0, "user_id": 8')),
+        Record(good(8, username="last").replace(b'"user_id": 8', b'"user_id": 0, "username": "first", "user_id": 8')),
         Record(good(10, full_name=None)),
         Record(good(11, full_name="")),
         Record(good(12, full_name=" \t")),
@@ -80,7 +86,16 @@ def loaded(module_case: Case) -> Loaded:
     return Loaded(case, run, case.oracle().require_every_record_once())
 
 
-@pytest.mark.parametrize("bad", BAD, ids=[bad.name for bad in BAD])
+@pytest.mark.fault(52, "dead letter")
+@pytest.mark.fault(53, "dead letter")
+@pytest.mark.fault(54, "dead letter")
+@pytest.mark.fault(56, "dead letter")
+@pytest.mark.fault(57, "dead letter")
+@pytest.mark.fault(58, "dead letter")
+@pytest.mark.fault(60, "dead letter")
+@pytest.mark.fault(61, "dead letter")
+@pytest.mark.fault(63, "dead letter")
+@pytest.mark.parametrize("bad", BAD, ids=[f"{bad.row} {bad.name}" for bad in BAD])
 def test_bad_record(loaded: Loaded, bad: Bad) -> None:
     """A bad record becomes one dead letter with the reason, the place where it breaks, and its exact bytes."""
     key = bad.name.encode().hex()
@@ -92,19 +107,45 @@ def test_bad_record(loaded: Loaded, bad: Bad) -> None:
     assert bad.says in error
 
 
+def test_there_are_bad_records_of_every_kind() -> None:
+    """The bad records are of all the kinds that the test of them stands for, several of each but of the empty value."""
+    assert Counter(bad.row for bad in BAD) >= Counter([52, 53, 54, 56, 57, 60, 61, 63] * 2 + [58, 62])
+
+
 def test_the_books_of_everything(loaded: Loaded) -> None:
     """Every kind is counted where it belongs."""
     accounts = loaded.run.accounts
-    others = 2  # a large one, and one with key and headers
+    others = 3  # a large one, one with key and headers, an empty one without a key
     assert accounts.dead_letters == len(BAD) + others + len(CODECS)
     assert (accounts.tombstones, accounts.duplicates, accounts.conflicts) == (2, 3, 2)
-    assert accounts.loaded == len(TEXTS) + len(CODECS) + 13
+    assert accounts.loaded == len(TEXTS) + len(FORMULAS) + len(CODECS) + 13
     assert accounts.unknown_fields == 2 + 1  # the renamed field of a bad record counts too
 
 
+@pytest.mark.fault(62, "counted")
+def test_no_value_no_key_and_nothing_in_the_value(loaded: Loaded) -> None:
+    """A null value is counted as a tombstone, with a key or without; a null key is fine; an empty value is not."""
+    verdict = loaded.verdict
+    assert loaded.run.accounts.tombstones == len(verdict.tombstones) == 2
+    assert loaded.texts("username", 3) == ["user3"]
+    found = query(
+        loaded.case.place, 'SELECT "key", "value" FROM user_signups_dead_letters WHERE reason = \'empty_value\''
+    )
+    assert sorted((key is None, bytes(value)) for key, value in found) == [(False, b""), (True, b"")]
+
+
+@pytest.mark.fault(64, "goes on")
 def test_texts_round_trip(loaded: Loaded) -> None:
-    """Line breaks, quotes, separators, backslashes and their like come back as they were sent."""
-    assert loaded.user_names(1_000, len(TEXTS)) == [f"<{text}>" for text in TEXTS]
+    """Line breaks, quotes, separators, backslashes and their like come back as they were sent, whole or inside."""
+    assert loaded.texts("username", 1_000, len(TEXTS)) == list(TEXTS)
+    assert loaded.texts("full_name", 1_000, len(TEXTS)) == [f"<{text}>" for text in TEXTS]
+
+
+@pytest.mark.fault(65, "goes on")
+def test_formulas_are_texts(loaded: Loaded) -> None:
+    """What a spreadsheet would run is stored as it was sent; nothing is put before it, nothing taken away."""
+    assert loaded.texts("username", 2_000, len(FORMULAS)) == list(FORMULAS)
+    assert loaded.texts("full_name", 2_000, len(FORMULAS)) == list(FORMULAS)
 
 
 def test_null_and_empty_stay_different(loaded: Loaded) -> None:
@@ -115,14 +156,18 @@ def test_null_and_empty_stay_different(loaded: Loaded) -> None:
     assert found == [(None,), ("",), ("",), ("N. N.",)]
 
 
+@pytest.mark.fault(66, "counted")
 def test_lowest_coordinates_win(loaded: Loaded) -> None:
-    """Of one event_id the record of the lowest partition, then offset, is loaded, not the first one sent."""
-    assert loaded.user_names(1, 1) == ["in partition 0, sent later"]
+    """Of one event_id the record of the lowest partition, then offset, is loaded; the others are counted."""
+    assert loaded.texts("username", 1) == ["in partition 0, sent later"]
+    accounts = loaded.run.accounts
+    assert (accounts.duplicates, accounts.conflicts) == (len(loaded.verdict.duplicates), 2) == (3, 2)
 
 
+@pytest.mark.fault(59, "goes on")
 def test_large_records(loaded: Loaded) -> None:
-    """A record of 900 kB is loaded whole, and as a dead letter it keeps all its bytes."""
-    assert loaded.user_names(5, 1) == [LARGE]
+    """A text of 3 MB, where the topic takes it, is loaded whole, and as a dead letter it keeps all its bytes."""
+    assert loaded.texts("username", 5) == [LARGE]
 
     found = query(
         loaded.case.place,
@@ -150,7 +195,7 @@ def _decoded(value: str | None) -> bytes | None:
 @pytest.mark.parametrize("codec", CODECS)
 def test_compression(loaded: Loaded, codec: str) -> None:
     """Records of each compression codec are read."""
-    assert loaded.user_names(100 + CODECS.index(codec), 1) == [f"user{100 + CODECS.index(codec)}"]
+    assert loaded.texts("username", 100 + CODECS.index(codec)) == [f"user{100 + CODECS.index(codec)}"]
 
 
 def test_times(loaded: Loaded) -> None:
@@ -165,16 +210,25 @@ def test_times(loaded: Loaded) -> None:
 
 
 def test_clean_up_and_derived_columns(loaded: Loaded) -> None:
-    """The e-mail is in lower case, its domain and the date in UTC are derived, and of a repeated key the last wins."""
+    """The e-mail is in lower case, its domain and the date in UTC are derived."""
     found = query(
         loaded.case.place,
         "SELECT user_id, email, email_domain, CAST(signup_date AS varchar) FROM user_signups "
-        "WHERE user_id IN (0, 8, 14) ORDER BY user_id",
+        "WHERE user_id IN (8, 14) ORDER BY user_id",
     )
     assert found == [
         (8, "user8@example.com", "example.com", "2026-01-02"),
         (14, "user14@example.com", "example.com", "2026-01-01"),
     ]
+
+
+@pytest.mark.fault(55, "goes on")
+def test_of_a_repeated_key_the_last_wins(loaded: Loaded) -> None:
+    """A record that has a key twice is a row with the last value; neither value of the first is anywhere."""
+    assert loaded.texts("username", 8) == ["last"]
+    assert loaded.texts("username", 0) == []
+    found = query(loaded.case.place, f"SELECT user_id FROM user_signups WHERE event_id = '{event_id(8)}'")
+    assert found == [(8,)]
 
 
 def test_each_loaded_value_is_the_sent_one(loaded: Loaded) -> None:
@@ -189,6 +243,7 @@ def test_each_loaded_value_is_the_sent_one(loaded: Loaded) -> None:
     assert row == expected
 
 
+@pytest.mark.fault(66, "counted")
 def test_the_earlier_batch_wins(case: Case) -> None:
     """An event_id that an earlier batch has is a duplicate, also in lower coordinates; where it differs, a conflict."""
     case.send([Record(good(1, username="first"), partition=1), Record(good(2), partition=1)])
