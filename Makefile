@@ -9,7 +9,7 @@ PYTEST := $(IN_VENV) -m pytest
 export WAREHOUSE TOPICLEDGER_HOME KAFKA_BOOTSTRAP
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down status check test test-all lock clean
+.PHONY: help setup run up down status check test test-all soak lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test: setup ## all tests but the slow ones
 
 test-all: setup ## all tests there are
 	@$(PYTEST)
+
+soak: setup ## random sequences of runs and faults, each replayable by its seed: SEED=1 SEQUENCES=100
+	@PYTHONPATH=.:src:dags $(IN_VENV) -m tests.soak $(if $(SEED),--seed $(SEED)) $(if $(SEQUENCES),--sequences $(SEQUENCES))
 
 lock: setup ## renew the locks of the packages and of Kafka's jars
 	@for name in dev uv; do .venv/bin/uv pip compile -q --upgrade --universal --python-version 3.11 \

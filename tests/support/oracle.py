@@ -147,7 +147,9 @@ def read_topic(topics: Topics, topic: str) -> dict[tuple[int, int], bytes | None
     found: dict[tuple[int, int], bytes | None] = {}
 
     def step() -> bool | None:
-        for message in consumer.consume(1_000, 0.2):
+        # Asked for more than is left, consume() would wait its whole time.
+        first = consumer.poll(0.2)
+        for message in [*([] if first is None else [first]), *consumer.consume(1_000, 0)]:
             error, partition, offset = message.error(), message.partition(), message.offset()
             assert partition is not None
             assert offset is not None
