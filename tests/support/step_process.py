@@ -109,7 +109,7 @@ def started_step(
         (folder / point).write_text(sent)
         environment["TOPICLEDGER_CRASH_DIR"] = str(folder)
     with TemporaryFile() as given, TemporaryFile() as answer, TemporaryFile() as said:
-        given.write(json.dumps({**_orders(run, step), "accept": list(accept), "timed": sent == "SIGALRM"}).encode())
+        given.write(json.dumps({**orders_of(run, step), "accept": list(accept), "timed": sent == "SIGALRM"}).encode())
         given.seek(0)
         command = [*within, sys.executable, "-m", "tests.support.step_process"]
         with subprocess.Popen(command, stdin=given, stdout=answer, stderr=said, env=environment) as process:
@@ -141,7 +141,8 @@ def run_step(
     return status == 0
 
 
-def _orders(run: OneRun, step: str) -> dict[str, Any]:
+def orders_of(run: OneRun, step: str) -> dict[str, Any]:
+    """Give what the process reads."""
     pipeline = run.case.pipeline
     return {
         "step": step,
@@ -161,7 +162,8 @@ def _take_over(run: OneRun, left: str) -> None:
     run.receipt, run.staged, run.row = pickle.loads(base64.b64decode(left))  # noqa: S301 - written by `_left`
 
 
-def _ordered(orders: dict[str, Any]) -> OneRun:
+def ordered(orders: dict[str, Any]) -> OneRun:
+    """Give the run that the process was told of."""
     pipeline = dataclasses.replace(SIGNUPS, **orders["pipeline"])
     case = Case(Topics(orders["bootstrap"]), WarehouseSettings(**orders["place"]), pipeline)
     run = OneRun(case, orders["run"])
@@ -184,7 +186,7 @@ def _do(run: OneRun, step: str, accept: Sequence[str]) -> None:
 def main() -> None:
     """Do what standard input orders; where SIGALRM may come, as Airflow does a task that has a time limit."""
     orders = json.load(sys.stdin)
-    run = _ordered(orders)
+    run = ordered(orders)
     if orders["timed"]:
         from airflow.sdk.execution_time.timeout import TimeoutPosix
 

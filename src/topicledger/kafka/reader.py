@@ -13,10 +13,11 @@ from operator import methodcaller
 from types import TracebackType
 from typing import Any, Self, cast
 
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from topicledger.crash_points import crash_point
 from topicledger.errors import IntegrityError, RetriableError
+from topicledger.forks import OpenedHere
 from topicledger.kafka.client import consumer_client
 from topicledger.kafka.failures import ErrorMemory, translate, translated
 from topicledger.kafka.jumps import JumpReader
@@ -64,7 +65,7 @@ class RangeReader:
         self._idle_s = idle_s
         self._ours = (ATTEMPT_HEADER, receipt.attempt.encode()) if receipt else None
         self._memory = ErrorMemory()
-        self._consumer = consumer_client(settings, group_id, self._memory)
+        self._opened = OpenedHere(f"the reader of {plan.topic}", consumer_client(settings, group_id, self._memory))
         self._jumps = Jumps()
         self._progress = {r.partition: PartitionProgress(r, self._jumps) for r in plan.ranges}
         self._seen = 0
@@ -77,6 +78,10 @@ class RangeReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._consumer.close()
+
+    @property
+    def _consumer(self) -> Consumer:
+        return self._opened.get()
 
     @property
     def acked_seen(self) -> int | None:

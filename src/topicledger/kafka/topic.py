@@ -8,9 +8,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
-from confluent_kafka.admin import ConfigResource, OffsetSpec  # type: ignore[attr-defined] # re-exported there
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec  # type: ignore[attr-defined] # re-exported there
 
 from topicledger.errors import IntegrityError
+from topicledger.forks import OpenedHere
 from topicledger.kafka.client import admin_client
 from topicledger.kafka.failures import ErrorMemory, translated
 from topicledger.kafka.settings import KafkaSettings
@@ -39,7 +40,7 @@ class TopicObserver:
         self._topic = topic
         self._request_s = request_s
         self._memory = ErrorMemory()
-        self._admin = admin_client(settings, self._memory)
+        self._opened = OpenedHere(f"the client that asks for {topic}", admin_client(settings, self._memory))
 
     def __enter__(self) -> Self:
         return self
@@ -48,6 +49,10 @@ class TopicObserver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._admin.poll(0)
+
+    @property
+    def _admin(self) -> AdminClient:
+        return self._opened.get()
 
     def topic_id(self) -> str:
         """Kafka's id of the topic, and the proof that the broker answers.

@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from topicledger.errors import SettingsError
+from topicledger.forks import OpenedHere
 from topicledger.pipeline import Pipeline
 from topicledger.warehouse.contract import Warehouse, WarehouseSettings
 from topicledger.warehouse.dialect import DUCKDB, quoted
@@ -75,9 +76,14 @@ class DuckdbSession:
                     f"connection {settings.conn_id}: there is no DuckDB file {path}; the first run creates it, "
                     "where the pipeline declares create_tables=True"
                 )
-            self._connection = duckdb.connect(str(path), config={**_CONFIG, **_EXTRA, **settings.extra})
+            connection = duckdb.connect(str(path), config={**_CONFIG, **_EXTRA, **settings.extra})
         except (duckdb.Error, OSError) as error:
             raise failed(error, settings, path) from error
+        self._opened = OpenedHere(f"DuckDB file {path}", connection)
+
+    @property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        return self._opened.get()
 
     def begin(self) -> None:
         """Open a transaction; every transaction of DuckDB sees one state, that at its beginning."""
@@ -155,9 +161,10 @@ class DuckdbSession:
 
     def close(self) -> None:
         """Roll back what is open, then close the file."""
-        with suppress(duckdb.Error):
+        # SettingsError: in a fork it is the parent's, which goes on with it.
+        with suppress(duckdb.Error, SettingsError):
             self._connection.execute("ROLLBACK")
-        with suppress(duckdb.Error):
+        with suppress(duckdb.Error, SettingsError):
             self._connection.close()
 
     @contextmanager

@@ -14,6 +14,7 @@ import psycopg
 from psycopg import IsolationLevel
 
 from topicledger.errors import RetriableError, SettingsError
+from topicledger.forks import OpenedHere
 from topicledger.pipeline import Pipeline
 from topicledger.warehouse.contract import Warehouse, WarehouseSettings
 from topicledger.warehouse.dialect import POSTGRES
@@ -94,19 +95,24 @@ class PostgresSession:
         }
         try:
             # Never prepared on the server: behind a transaction pooler the next transaction is on another one.
-            self._connection = psycopg.connect(
+            connection = psycopg.connect(
                 "",
                 prepare_threshold=None,
                 **{name: value for name, value in options.items() if value is not None},
             )
         except psycopg.Error as error:
             raise connecting_failed(error, settings) from error
-        version = self._connection.info.server_version
+        self._opened = OpenedHere(f"the session of connection {settings.conn_id}", connection)
+        version = connection.info.server_version
         if version < OLDEST_SERVER:
-            self._connection.close()
+            connection.close()
             raise SettingsError(
                 f"connection {settings.conn_id}: the server is PostgreSQL {version // 10000}, use 15 or newer"
             )
+
+    @property
+    def _connection(self) -> psycopg.Connection:
+        return self._opened.get()
 
     def begin(self) -> None:
         """Open a transaction that writes, READ COMMITTED: each statement sees what is committed by then."""
@@ -176,9 +182,10 @@ class PostgresSession:
     def close(self) -> None:
         """Roll back what is open, then disconnect."""
         # Said to the server and waited for: a closed socket alone is noticed later, the locks held until then.
-        with suppress(psycopg.Error):
+        # SettingsError: in a fork it is the parent's, which goes on with it.
+        with suppress(psycopg.Error, SettingsError):
             self._connection.rollback()
-        with suppress(psycopg.Error):
+        with suppress(psycopg.Error, SettingsError):
             self._connection.close()
 
     def _begin(self, level: IsolationLevel, settings: str, *, read_only: bool = False) -> None:
