@@ -78,17 +78,23 @@ class Topics:
         return _written(described.topic_id)
 
     def ends(self, topic: str) -> dict[int, int]:
-        """The high watermark of every partition."""
-        described = self._describe(topic)
-        assert described is not None
-        wanted = {TopicPartition(topic, p.id): _LATEST for p in described.partitions}
-        return {tp.partition: f.result(LIMIT_S).offset for tp, f in self._admin.list_offsets(wanted).items()}
+        """The high watermark of every partition, as soon as each has a leader that knows that it is one."""
+        return wait_for(f"the ends of {topic}", lambda: self._ends(topic))
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """The offsets that a consumer group has committed."""
         [future] = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
         found = future.result(LIMIT_S).topic_partitions
         return {tp.partition: tp.offset for tp in found if tp.topic == topic}
+
+    def _ends(self, topic: str) -> dict[int, int] | None:
+        described = self._describe(topic)
+        wanted = {TopicPartition(topic, p.id): _LATEST for p in described.partitions} if described else {}
+        try:
+            found = self._admin.list_offsets(wanted) if wanted else {}
+            return {tp.partition: future.result(LIMIT_S).offset for tp, future in found.items()} or None
+        except KafkaException:
+            return None
 
     def _describe(self, topic: str) -> Any:
         try:
