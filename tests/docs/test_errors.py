@@ -23,6 +23,7 @@ SECTIONS = (
     "Loading (`load_staged_data`)",
     "The warehouse",
     "Reconciling (`reconcile_batch`)",
+    "In a fork",
     "The command line",
     "Warnings that don't end a task",
 )
