@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from threading import Thread
 
 import psycopg
 import pytest
@@ -14,6 +14,7 @@ from devstack.postgres import running_postgres
 from tests.contract.batches import Batch, apply, load, origin, pipeline
 from tests.contract.loader import numbered
 from tests.contract.places import Place
+from tests.support.topics import wait_for
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.model.plan import OffsetRange
 from topicledger.warehouse.connect import open_warehouse
@@ -37,27 +38,32 @@ def reader(place: Place) -> Iterator[Place]:
     place.query(f"DROP ROLE {name}")
 
 
+@pytest.mark.fault(86, "goes on")
 def test_a_database_that_defaults_to_repeatable_read(place: Place) -> None:
-    """The second loader reads the ledger after the lock, not as it was before it waited."""
+    """Two loads that wait for one lock read the ledger behind it: the same plan is a repeat, a longer one goes on."""
     place.query(f"ALTER DATABASE {place.settings.schema} SET default_transaction_isolation = 'repeatable read'")
     warehouse = place.ready()
     origin(warehouse)
-    results: list[bool] = []
-
-    def second() -> None:
-        results.append(load(place.warehouse(), numbered(0, 10, "run")).repeated)
-
-    waiting = Thread(target=second)
-    with warehouse.loading() as transaction:
-        batch = numbered(0, 10, "run")
-        batch.target = warehouse.target
+    batch = numbered(0, 10, "run")
+    batch.target = warehouse.target
+    with ThreadPoolExecutor(2) as pool, warehouse.loading() as transaction:
         apply(transaction, batch)
-        waiting.start()
-        waiting.join(1)
-        assert waiting.is_alive()
+        same = pool.submit(load, place.warehouse(), numbered(0, 10, "run"))
+        longer = pool.submit(load, place.warehouse(), numbered(0, 15, "longer"))
+        wait_for("two loads to wait for the lock", lambda: True if _waiting(place) == 2 else None)
         transaction.commit()
-    waiting.join(30)
-    assert results == [True]
+    assert same.result().repeated
+    accounts = longer.result().accounts
+    assert (accounts.already_loaded, accounts.loaded, accounts.duplicates) == (10, 5, 0)
+
+
+def _waiting(place: Place) -> int:
+    """How many sessions of the product wait for a lock in this database."""
+    [(waiting,)] = place.query(
+        "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+        "AND application_name = 'topicledger' AND datname = current_database()"
+    )
+    return int(waiting)
 
 
 def test_a_search_path_that_hides_everything(place: Place) -> None:
@@ -70,6 +76,7 @@ def test_a_search_path_that_hides_everything(place: Place) -> None:
     assert place.query("SELECT COUNT(*) FROM public.events") == [(3,)]
 
 
+@pytest.mark.fault(74, "retried")
 def test_a_statement_timeout(place: Place) -> None:
     """The server's own time limit is a reason to try again."""
     warehouse = place.ready()
@@ -82,6 +89,7 @@ def test_a_statement_timeout(place: Place) -> None:
     assert load(slow, numbered(0, 3, "run")).accounts.loaded == 3
 
 
+@pytest.mark.fault(74, "retried")
 def test_a_connection_that_the_server_ends(place: Place) -> None:
     """A session that is terminated in the middle leaves nothing, and the error says to try again."""
     warehouse = place.ready()
@@ -98,6 +106,7 @@ def test_a_connection_that_the_server_ends(place: Place) -> None:
     assert load(warehouse, batch).accounts.loaded == 3
 
 
+@pytest.mark.fault(74, "retried")
 def test_a_server_that_is_down(tmp_path_factory: pytest.TempPathFactory) -> None:
     """It may come back: try again. The message names the host."""
     with running_postgres(tmp_path_factory.mktemp("pg")) as server:

@@ -92,6 +92,7 @@ def test_without_the_engine_it_says_what_to_install(parsed: dict[str, Any]) -> N
     assert "scheduler, DAG processor and workers" in error
 
 
+@pytest.mark.fault(94, "stopped")
 def test_another_kafka_utils_is_refused(parsed: dict[str, Any]) -> None:
     """An installed top-level kafka_utils, which Airflow 3 would import instead, is an import error naming both."""
     error = parsed["shadowed"]

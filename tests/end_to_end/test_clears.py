@@ -50,3 +50,21 @@ def test_clearing_the_whole_run_counts_its_repeated_records(ground: Ground) -> N
     verdict = ground.oracle().require_every_record_once()
     assert (len(verdict.rows), len(verdict.duplicates)) == (320, 300)
     assert ground.staged_files() == []
+
+
+@pytest.mark.slow
+@pytest.mark.fault(103, "goes on")
+@pytest.mark.parametrize("place", ["postgres"], indirect=True)
+def test_a_consumer_that_stages_once_more_after_the_load(ground: Ground) -> None:
+    """With another batch in the consumer's XComs, closing the books still looks at what was loaded."""
+    accounts = ground.green_run("first", events=300)
+    handle = ground.xcom("first", CONSUME, "manifest")
+    produce(ground.topics.bootstrap, ground.copy.topic, sign_ups(range(20), 3))
+    ground.require_green(ground.clear("first", CONSUME))
+    assert ground.xcom("first", CONSUME, "manifest") != handle
+    ground.require_green(ground.clear("first", RECONCILE))
+    assert ground.tasks("first")[RECONCILE].try_number == 2
+    assert ground.accounts("first") == accounts
+    ground.require_green(ground.clear("first", LOAD, downstream=True))
+    assert (ground.accounts("first")["records"], ground.accounts("first")["loaded"]) == (20, 20)
+    ground.oracle().require_every_record_once()

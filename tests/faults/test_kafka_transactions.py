@@ -37,6 +37,7 @@ def test_only_aborted_records(duckdb_case: Case) -> None:
     case.oracle().require_every_record_once()
 
 
+@pytest.mark.fault(93, "retried")
 def test_open_transaction_without_records_of_this_run(duckdb_case: Case) -> None:
     """A run that produced nothing stops before a transaction that stays open, with the partition and both offsets."""
     case = duckdb_case

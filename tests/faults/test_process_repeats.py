@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.looking import count
 from tests.support.records import Record, good, sign_ups
+from tests.support.step_process import started_step
 from tests.support.steps import Case, OneRun, run_steps
 from topicledger.errors import IntegrityError
 from topicledger.model.ledger import LedgerRow
@@ -20,6 +21,7 @@ def stored(row: LedgerRow | None) -> LedgerRow:
     return row
 
 
+@pytest.mark.fault(14, "nothing to do")
 def test_load_again_after_cleanup(case: Case) -> None:
     """Clearing the load alone after cleanup changes nothing and gives the stored accounts."""
     run = run_steps(case, records=BATCH)
@@ -30,6 +32,7 @@ def test_load_again_after_cleanup(case: Case) -> None:
     case.oracle().require_every_record_once()
 
 
+@pytest.mark.fault(14, "nothing to do")
 def test_load_again_before_cleanup(case: Case) -> None:
     """Loading twice while the files are there loads once; both give the same ledger row."""
     run = OneRun(case)
@@ -80,6 +83,7 @@ def test_consume_again_after_the_load(case: Case) -> None:
     case.oracle().require_every_record_once()
 
 
+@pytest.mark.fault(15, "counted")
 def test_whole_run_again_with_new_records_since(case: Case) -> None:
     """A cleared run makes the same records again: duplicates and new dead letters; what is new besides is loaded."""
     run = run_steps(case, records=BATCH)
@@ -92,6 +96,8 @@ def test_whole_run_again_with_new_records_since(case: Case) -> None:
     case.oracle().require_every_record_once()
 
 
+@pytest.mark.fault(2, "counted")
+@pytest.mark.fault(84, "counted")
 def test_two_attempts_to_produce(duckdb_case: Case) -> None:
     """What a dead attempt left on the topic is counted as duplicates; the receipt is the last attempt's."""
     case = duckdb_case
@@ -103,6 +109,7 @@ def test_two_attempts_to_produce(duckdb_case: Case) -> None:
     case.oracle().require_every_record_once()
 
 
+@pytest.mark.fault(11, "goes on")
 def test_an_older_attempts_handle_after_a_newer_ones_load(duckdb_case: Case) -> None:
     """A zombie that loads what it staged before the newer attempt loaded more finds all of it already loaded."""
     case = duckdb_case
@@ -129,4 +136,34 @@ def test_ledger_made_anew_between_plan_and_load(duckdb_case: Case) -> None:
     with pytest.raises(IntegrityError, match="no position for partitions"):
         run.load()
     assert run.finish().loaded == 10
+    case.oracle().require_every_record_once()
+
+
+@pytest.mark.slow
+@pytest.mark.fault(16, "goes on")
+def test_two_runs_at_once(case: Case) -> None:
+    """Of two runs that plan alike and load at the same time, one loads all and the other finds it loaded."""
+    first, second = OneRun(case, "scheduled__1"), OneRun(case, "manual__1")
+    first.produce((r.key, r.value) for r in sign_ups(range(100)))
+    second.produce((r.key, r.value) for r in sign_ups(range(100, 200)))
+    for step in ("consume", "load", "reconcile"):
+        with started_step(first, step) as one, started_step(second, step) as other:
+            assert one.finish() == 0, one.errors()
+            assert other.finish() == 0, other.errors()
+    assert stored(first.row).plan_id == stored(second.row).plan_id
+    found = {(run.accounts.loaded, run.accounts.already_loaded) for run in (first, second)}
+    assert found == {(200, 0), (0, 200)}
+    assert count(case.place, "topicledger_batches") == 2
+    case.oracle().require_every_record_once()
+
+
+@pytest.mark.fault(17, "goes on")
+def test_runs_of_past_dates(duckdb_case: Case) -> None:
+    """Dates say nothing about offsets: each run takes what is new since the ledger; nothing new is a success, too."""
+    case, loaded = duckdb_case, []
+    for day, numbers in ((3, range(6)), (1, range(6, 10)), (2, range(0))):
+        case.send(sign_ups(numbers, partitions=2))
+        loaded.append(run_steps(case, f"backfill__2026-01-0{day}T00:00:00+00:00").accounts.loaded)
+    assert loaded == [6, 4, 0]
+    assert count(case.place, "topicledger_batches") == 3
     case.oracle().require_every_record_once()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.looking import count, query
 from tests.support.records import Record, event_id, sign_ups
 from tests.support.steps import Case, OneRun, run_steps
@@ -113,6 +115,7 @@ def test_partitions_added(case: Case) -> None:
     case.oracle().require_every_record_once()
 
 
+@pytest.mark.fault(100, "goes on")
 def test_a_cap_below_the_batch(case: Case) -> None:
     """With `max_records` each run closes and says what is left, and the backlog shrinks until nothing is."""
     case = case.changed(max_records=7)
@@ -130,6 +133,7 @@ def test_a_cap_below_the_batch(case: Case) -> None:
     assert count(case.place, case.pipeline.table) == 20
 
 
+@pytest.mark.fault(91, "goes on")
 def test_two_targets_on_one_topic(case: Case) -> None:
     """Two pipelines on one topic, in one warehouse, each have their own positions, and each loads every record."""
     other = case.changed(name=f"{case.pipeline.name}_other", table="other_signups")
@@ -174,6 +178,7 @@ def test_the_shorter_plan_loads_last(duckdb_case: Case) -> None:
     case.oracle().require_every_record_once()
 
 
+@pytest.mark.fault(85, "goes on")
 def test_another_run_loads_this_runs_batch(duckdb_case: Case) -> None:
     """When another run has loaded what this one produced, this one's range is empty and its books close."""
     case = duckdb_case

@@ -14,6 +14,7 @@ from topicledger.kafka import progress
 from topicledger.kafka.reader import RangeReader
 
 
+@pytest.mark.fault(87, "stopped")
 @pytest.mark.parametrize(("first", "last"), [(0, 3), (7, 9), (15, 20)], ids=["head", "middle", "tail"])
 def test_a_reader_that_loses_records(duckdb_case: Case, monkeypatch: pytest.MonkeyPatch, first: int, last: int) -> None:
     """Records that the first read drops, wherever they lie, are found by the second: nothing is staged."""
