@@ -110,7 +110,7 @@ class Oracle:
     def _event_id(self, where: Coordinates) -> str | None:
         value = self.values[where]
         try:
-            return str(json.loads((value or b"").decode())["event_id"])
+            return str(json.loads((value or b"").decode())["event_id"]).lower()
         except (ValueError, TypeError, KeyError):
             return None
 

@@ -1,0 +1,193 @@
+"""Whatever a producer sends, each record becomes one of row, dead letter and tombstone, and a row is what was sent."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime as dt
+import functools
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support import hostile
+from tests.support.every_type import EVERY, EVERY_JSON, SIGN_UP_JSON, judged_rows, stored_rows
+from tests.support.hostile import drawn
+from tests.support.looking import query
+from tests.support.records import Record, event_id
+from tests.support.staged_values import stage_and_load
+from tests.support.steps import Case, run_steps
+from topicledger.judge import Judge
+from topicledger.pipeline import Pipeline
+from topicledger.signups import SIGNUPS
+from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.contract import WarehouseSettings
+
+EVERY_JUDGE, SIGN_UP_JUDGE = Judge(EVERY), Judge(SIGNUPS)
+SEEDS = [(300, 0), *(pytest.param(3_000, seed, marks=pytest.mark.slow) for seed in range(1, 6))]
+"""How many records, and which: always the same ones."""
+
+
+@functools.cache
+def every_type(count: int, number: int) -> Sequence[Record]:
+    """The same records for each warehouse."""
+    return drawn(count, number, hostile.records(EVERY_JSON), ids=count - count // 10)
+
+
+@functools.cache
+def sign_ups(count: int, number: int) -> Sequence[Record]:
+    """The same, over sign-ups of few ids."""
+    return drawn(count, number, hostile.records(SIGN_UP_JSON, partitions=2), ids=count // 15)
+
+
+fixed = settings(derandomize=True, deadline=None, max_examples=60)
+thorough = settings(fixed, max_examples=2_000)
+
+
+def require_one_verdict_each(judge: Judge, chunk: Sequence[bytes | None]) -> None:
+    values = [value for value in chunk if value is not None]
+    judged = judge.chunk(values)
+    rejected = [index for index, _ in judged.rejected]
+    assert sorted([*judged.accepted, *rejected]) == list(range(len(values)))
+    assert judged.columns.num_rows == len(judged.accepted)
+    for _, reason in judged.rejected:
+        assert str(reason).encode()
+
+
+def require_what_was_sent(sent: Sequence[Record], judged: dict[int, tuple[Any, ...]]) -> None:
+    """Compare with Python's own JSON: each column has the value of its field."""
+    names = [column.name for column in EVERY.columns]
+    for offset, row in judged.items():
+        document = json.loads((sent[offset].value or b"").decode())
+        for column, value in zip(EVERY.columns, row, strict=True):
+            assert _is(value, document.get(column.name), column.type), (offset, names, row)
+
+
+def _is(value: Any, field: Any, kind: str) -> bool:
+    if field is None or value is None:
+        return field is value
+    match kind:
+        case "timestamptz":
+            # Digits past the microsecond are rounded by one decoder, dropped by the other.
+            epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+            micros = (dt.datetime.fromisoformat(field.upper()) - epoch) // dt.timedelta(microseconds=1)
+            return bool(abs(value - micros) <= 1)
+        case "uuid":
+            return bool(value == field.lower())
+        case "float64":
+            return bool(value == float(field).hex())
+        case _:
+            return bool(value == field) and type(value) is type(field)
+
+
+@fixed
+@given(st.lists(hostile.values(EVERY_JSON), max_size=4))
+def test_every_type_gets_one_verdict(chunk: list[bytes | None]) -> None:
+    """Over an event of every type the judge raises nothing, and each value is either accepted or rejected."""
+    require_one_verdict_each(EVERY_JUDGE, chunk)
+
+
+@pytest.mark.slow
+@thorough
+@given(st.lists(hostile.values(EVERY_JSON), max_size=8))
+def test_every_type_gets_one_verdict_thoroughly(chunk: list[bytes | None]) -> None:
+    """The same over many more values."""
+    require_one_verdict_each(EVERY_JUDGE, chunk)
+
+
+@pytest.mark.slow
+@thorough
+@given(st.lists(hostile.values(SIGN_UP_JSON), max_size=8))
+def test_each_sign_up_gets_one_verdict_thoroughly(chunk: list[bytes | None]) -> None:
+    """The same over sign-ups."""
+    require_one_verdict_each(SIGN_UP_JUDGE, chunk)
+
+
+@pytest.mark.parametrize(("count", "number"), SEEDS)
+def test_every_type_survives_the_way_into_the_table(
+    place: WarehouseSettings, tmp_path: Path, count: int, number: int
+) -> None:
+    """What the judge accepted comes back from the table bit by bit, and is what Python's own JSON reads."""
+    sent = every_type(count, number)
+    judged = _judged(sent)
+    require_what_was_sent(sent, judged)
+    with closing(open_warehouse(place, _staged_in(EVERY, tmp_path))) as warehouse:
+        accounts = stage_and_load(warehouse, _staged_in(EVERY, tmp_path), sent)
+    stored = stored_rows(place)
+    assert stored == {offset: judged[offset] for offset in stored}
+    assert len(stored) == accounts.loaded == len({row[0] for row in judged.values()})
+    assert accounts.duplicates == len(judged) - len(stored)
+    assert accounts.loaded > count / 10
+    require_dead_letters(place, sent, set(judged))
+    tombstones = sum(record.value is None for record in sent)
+    assert (accounts.records, accounts.tombstones) == (len(sent), tombstones)
+    assert accounts.dead_letters == len(sent) - len(judged) - tombstones > count / 10
+
+
+def _judged(sent: Sequence[Record]) -> dict[int, tuple[Any, ...]]:
+    """The judge's own rows by the record's offset."""
+    live = [offset for offset, record in enumerate(sent) if record.value is not None]
+    found = judged_rows(EVERY_JUDGE.chunk([sent[offset].value or b"" for offset in live]))
+    return {live[index]: row for index, row in found.items()}
+
+
+def _staged_in(pipeline: Pipeline, folder: Path) -> Pipeline:
+    folder.chmod(0o700)
+    return dataclasses.replace(pipeline, staging_dir=str(folder))
+
+
+def require_dead_letters(place: WarehouseSettings, sent: Sequence[Record], rows: set[int]) -> None:
+    """Each record that isn't a row or a tombstone is one dead letter, with its value, key and headers."""
+    found = query(
+        place, f'SELECT _kafka_offset, "value", "key", CAST(headers AS varchar) FROM {EVERY.dead_letter_table}'
+    )
+    expected = {offset for offset, record in enumerate(sent) if record.value is not None} - rows
+    assert sorted(offset for offset, *_ in found) == sorted(expected)
+    for offset, value, key, headers in found:
+        record = sent[offset]
+        assert (bytes(value), None if key is None else bytes(key)) == (record.value, record.key)
+        assert json.loads(headers) == [
+            [name.replace("\0", "\\0"), None if raw is None else base64.b64encode(raw).decode()]
+            for name, raw in record.headers
+        ]
+
+
+@pytest.mark.parametrize(("count", "number"), SEEDS)
+def test_each_sign_up_is_accounted_for(case: Case, count: int, number: int) -> None:
+    """Through a real broker, every record is where the oracle wants it, and the books close."""
+    sent = sign_ups(count, number)
+    case.send(_sendable(sent))
+    accounts = run_steps(case).accounts
+    assert accounts.records == len(sent)
+    assert min(accounts.loaded, accounts.dead_letters, accounts.tombstones, accounts.duplicates) > 0
+    case.oracle().require_every_record_once()
+
+
+def _sendable(sent: Sequence[Record]) -> list[Record]:
+    """The records with times and header names that the broker and its C client take."""
+    return [
+        dataclasses.replace(
+            record,
+            timestamp_ms=0,
+            headers=[(name.replace("\0", ""), value) for name, value in record.headers],
+        )
+        for record in sent
+    ]
+
+
+@pytest.mark.fault(65, "goes on")
+def test_formulas_behind_white_space(place: WarehouseSettings, tmp_path: Path) -> None:
+    """Where the clean-up doesn't trim, also a tab or a line break before a formula is stored as it was sent."""
+    texts = list(hostile.TEXTS)
+    fields = {"other": None, "whole": 1, "part": 1, "yes": True, "at": "2026-01-01T00:00:00Z", "day": "2026-01-01"}
+    events = [{**fields, "id": event_id(number), "text": text} for number, text in enumerate(texts)]
+    sent = [Record(json.dumps(event).encode()) for event in events]
+    with closing(open_warehouse(place, _staged_in(EVERY, tmp_path))) as warehouse:
+        stage_and_load(warehouse, _staged_in(EVERY, tmp_path), sent)
+    assert [text for (text,) in query(place, "SELECT text FROM every_type ORDER BY _kafka_offset")] == texts

@@ -1,0 +1,128 @@
+"""A pipeline with every type of column, nullable and not, that changes nothing; its values as they are read back."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any
+
+import msgspec
+import pyarrow as pa
+from hypothesis import strategies as st
+
+from tests.support import hostile
+from tests.support.looking import query
+from topicledger.judge import Judged
+from topicledger.pipeline import Column, ColumnType, Pipeline
+from topicledger.warehouse.contract import WarehouseSettings
+
+_Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
+
+
+class Every(msgspec.Struct, frozen=True, gc=False):
+    """One field for each type of column, and one that may be null."""
+
+    id: str
+    other: str | None
+    whole: int
+    part: float
+    text: str
+    yes: bool
+    at: _Moment
+    day: dt.date
+    whole_or_not: int | None = None
+    part_or_not: float | None = None
+    text_or_not: str | None = None
+    yes_or_not: bool | None = None
+    at_or_not: _Moment | None = None
+    day_or_not: dt.date | None = None
+
+
+_TYPES: dict[str, ColumnType] = {
+    "id": "uuid",
+    "other": "uuid",
+    "whole": "int64",
+    "part": "float64",
+    "text": "text",
+    "yes": "bool",
+    "at": "timestamptz",
+    "day": "date",
+}
+_COLUMNS = [*_TYPES, *(f"{name}_or_not" for name in _TYPES if hasattr(Every, f"{name}_or_not"))]
+
+EVERY = Pipeline(
+    name="every_type",
+    topic="every_type",
+    event=Every,
+    columns=tuple(
+        Column(name, _TYPES[name.removesuffix("_or_not")], nullable=name == "other" or name.endswith("_or_not"))
+        for name in _COLUMNS
+    ),
+    key="id",
+    table="every_type",
+    clean=lambda columns: columns,
+)
+
+_JSON = {
+    "id": hostile.id_json,
+    "other": hostile.or_null(hostile.uuid_json),
+    "whole": hostile.int_json,
+    "part": hostile.float_json,
+    "text": hostile.text_json,
+    "yes": hostile.bool_json,
+    "at": hostile.moment_json,
+    "day": hostile.day_json,
+}
+EVERY_JSON = _JSON | {
+    f"{name}_or_not": hostile.or_null(values) for name, values in _JSON.items() if name not in ("id", "other")
+}
+"""The JSON that each field may have."""
+
+SIGN_UP_JSON = {
+    "event_id": hostile.id_json,
+    "user_id": st.integers(0, 2**63 - 1).map(lambda n: b"%d" % n),
+    "username": hostile.text_json,
+    "email": st.sampled_from([b'"A@B.example"', b'" a@b "', b'"\\u00e9@\\u00c9"', b'"a"']),
+    "country": st.sampled_from([b'"DE"', b'"FR"']),
+    "plan": st.sampled_from([b'"free"', b'"team"']),
+    "source": st.just(b'"ads"'),
+    "marketing_opt_in": hostile.bool_json,
+    "signed_up_at": hostile.moment_json,
+    "full_name": hostile.or_null(hostile.text_json),
+}
+"""The JSON of the shipped pipeline's event."""
+
+
+def judged_rows(judged: Judged) -> dict[int, tuple[Any, ...]]:
+    """The judged values by their index, as `stored_rows` reads them back."""
+    columns = [_plain(judged.columns.column(i), judged.columns.schema.names[i]) for i in range(len(_COLUMNS))]
+    return dict(zip(judged.accepted, zip(*columns, strict=True), strict=True))
+
+
+def _plain(column: pa.Array[Any], name: str) -> list[Any]:
+    match _TYPES[name.removesuffix("_or_not")]:
+        case "timestamptz":
+            return column.cast(pa.int64()).to_pylist()
+        case "date":
+            return column.cast(pa.string()).to_pylist()
+        case "uuid":
+            return [value and value.lower() for value in column.to_pylist()]
+        case "float64":
+            return [None if value is None else float(value).hex() for value in column.to_pylist()]
+        case _:
+            return column.to_pylist()
+
+
+def stored_rows(place: WarehouseSettings) -> dict[int, tuple[Any, ...]]:
+    """The rows by their offset, read by a plain client: floats by their bits, times in microseconds."""
+    micros = {"postgres": "CAST(extract(epoch FROM {}) * 1000000 AS bigint)", "duckdb": "epoch_us({})"}
+    read: dict[ColumnType, str] = {
+        "timestamptz": micros[place.conn_type],
+        "date": "CAST({} AS varchar)",
+        "uuid": "CAST({} AS varchar)",
+    }
+    picked = [read.get(_TYPES[name.removesuffix("_or_not")], "{}").format(f'"{name}"') for name in _COLUMNS]
+    found = query(place, f"SELECT _kafka_offset, {', '.join(picked)} FROM every_type")
+    return {
+        offset: tuple(value.hex() if isinstance(value, float) else value for value in values)
+        for offset, *values in found
+    }

@@ -1,0 +1,89 @@
+"""Steps 11 to 19 over records that come from no broker: the real judge, staging, reader, load and books."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from tests.support.records import Record
+from topicledger.judge import Judge
+from topicledger.load import load_batch
+from topicledger.model.accounts import Accounts
+from topicledger.model.identity import CONTRACT_VERSION, batch_id, plan_id
+from topicledger.model.manifest import Manifest, StagedPartition
+from topicledger.model.plan import Position
+from topicledger.model.records import Chunk
+from topicledger.pipeline import Pipeline
+from topicledger.stage import Stager
+from topicledger.staging.folder import stem
+from topicledger.staging.reader import ManifestHandle
+from topicledger.staging.writer import StagedBatch
+from topicledger.warehouse.contract import Warehouse
+
+_TOPIC_ID = "Zm9vYmFyYmF6cXV1eA"
+_CHUNK = 97
+
+
+def stage_and_load(warehouse: Warehouse, pipeline: Pipeline, sent: Sequence[Record]) -> Accounts:
+    """Load the records as offsets 0 and on of partition 0; return accounts that closed."""
+    warehouse.ensure_tables()
+    warehouse.add_positions([Position(pipeline.topic, _TOPIC_ID, 0, 0, 0)])
+    batch, plan = batch_id(pipeline.name, "any"), plan_id(warehouse.target, _TOPIC_ID, [(0, 0, len(sent))])
+    judge = Judge(pipeline)
+    with StagedBatch(pipeline.staging_dir, stem(batch), judge.columns) as staged:
+        stager = Stager(judge, staged)
+        for start in range(0, len(sent), _CHUNK):
+            stager.add(_chunk(sent[start : start + _CHUNK], start))
+        rows, dead_letters, tombstones, jumps = staged.finish_files()
+        manifest = Manifest(
+            contract_version=CONTRACT_VERSION,
+            batch_id=batch,
+            plan_id=plan,
+            pipeline=pipeline.name,
+            target=warehouse.target,
+            run_id="any",
+            topic=pipeline.topic,
+            topic_id=_TOPIC_ID,
+            partitions=(_partition(len(sent)),),
+            rows=rows,
+            dead_letters=dead_letters,
+            tombstones=tombstones,
+            jumps=jumps,
+            reasons=dict(stager.reasons),
+            unknown_fields=stager.unknown_fields,
+        )
+        path, sha256 = staged.finish(manifest)
+    handle = ManifestHandle(path, sha256, batch, plan)
+    row = load_batch(
+        warehouse, pipeline.staging_dir, batch, f"{pipeline.staging_dir}/{rows.name}", msgspec.to_builtins(handle)
+    )
+    assert row.accounts is not None
+    return row.accounts
+
+
+def _chunk(sent: Sequence[Record], start: int) -> Chunk:
+    return Chunk(
+        partitions=[0] * len(sent),
+        offsets=list(range(start, start + len(sent))),
+        timestamps_ms=[record.timestamp_ms or None for record in sent],
+        values=[record.value for record in sent],
+        key=lambda index: sent[index].key,
+        headers=lambda index: sent[index].headers,
+        jumps=[],
+    )
+
+
+def _partition(count: int) -> StagedPartition:
+    return StagedPartition(
+        partition=0,
+        start=0,
+        end=count,
+        generation=0,
+        start_epoch=None,
+        end_epoch=None,
+        epochs=(),
+        gap=0,
+        records=count,
+        invisible=0,
+    )
