@@ -103,11 +103,12 @@ def test_record_larger_than_the_client_allows(duckdb_case: Case) -> None:
 
 @pytest.mark.fault(32, "stopped")
 def test_record_larger_than_the_topic_allows(duckdb_case: Case) -> None:
-    """A record over the topic's limit fails the step too: nothing is dropped silently."""
+    """A record over the topic's limit fails the step too, naming key, size and both limits."""
     case = duckdb_case
     topic = f"{case.topic}.small"
     case.topics.create(topic, 1, {"max.message.bytes": "1000"})
-    with pytest.raises(SettingsError, match=r"key b'large'"):
+    limits = r"key b'large' has 5005 bytes; the client allows 1000000 \(message.max.bytes\), the topic 1000 \("
+    with pytest.raises(SettingsError, match=limits):
         produce_batch(case.kafka, topic, OneRun(case).run, [(b"large", Random(0).randbytes(5_000))])
 
 

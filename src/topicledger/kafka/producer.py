@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -14,6 +14,7 @@ from topicledger.errors import RetriableError, SettingsError, TopicLedgerError
 from topicledger.kafka.client import producer_client
 from topicledger.kafka.failures import ErrorMemory, translate
 from topicledger.kafka.settings import KafkaSettings
+from topicledger.kafka.topic import TopicObserver
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class BatchProducer:
         self._headers = list(headers)
         self._memory = ErrorMemory()
         self._reports = _Reports()
+        self._produced = 0
 
     def produce(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> int:
         """Produce every record and wait for every delivery report.
@@ -70,29 +72,30 @@ class BatchProducer:
                 produces the same keys and values again, and the surplus is counted as duplicates.
         """
         producer = producer_client(self._settings, self._memory)
-        produced, said = 0, time.monotonic()
+        said = time.monotonic()
         for key, value in records:
             self._enqueue(producer, key, value)
-            produced += 1
-            if produced % _POLL_EVERY == 0:
-                producer.poll(0)
+            self._produced += 1
+            if self._produced % _POLL_EVERY == 0:
+                self._serve(producer, lambda: producer.poll(0))
                 if self._reports.failed or self._memory.credentials is not None:
                     break
                 if time.monotonic() - said > _PROGRESS_S:
                     said = time.monotonic()
-                    log.info("produced %d, acknowledged %d", produced, self._reports.acked)
+                    log.info("produced %d, acknowledged %d", self._produced, self._reports.acked)
                 crash_point("step-01.middle")
-        self._flush(producer, produced)
-        if self._reports.acked != produced:
-            raise self._failure(produced)
-        return produced
+        self._flush(producer)
+        if self._reports.acked != self._produced:
+            raise self._failure()
+        return self._produced
 
     def _enqueue(self, producer: Any, key: bytes | None, value: bytes | None) -> None:
         while True:
             try:
                 producer.produce(self._topic, value=value, key=key, headers=self._headers, on_delivery=self._reports)
             except BufferError:
-                producer.poll(0.1)  # the queue is full: wait for reports, then offer the same record again
+                # The queue is full: wait for reports, then offer the same record again.
+                self._serve(producer, lambda: producer.poll(0.1))
             except KafkaException as exception:
                 error = exception.args[0]
                 if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
@@ -103,34 +106,44 @@ class BatchProducer:
             else:
                 return
 
-    def _flush(self, producer: Any, produced: int) -> None:
+    def _serve(self, producer: Any, call: Callable[[], object]) -> None:
+        """Let the client hand over its reports; in the middle of them it raises what has ended it for good."""
+        try:
+            call()
+        except (KafkaException, SystemError) as exception:
+            producer.purge()
+            # Raised while a report is handed over, Python wraps it in a SystemError, or loses it.
+            fatal = exception if isinstance(exception, KafkaException) else exception.__cause__
+            raise self._failure(fatal.args[0] if isinstance(fatal, KafkaException) else None) from exception
+
+    def _flush(self, producer: Any) -> None:
         """Wait until every record has its report: librdkafka gives one within `message.timeout.ms`, always."""
         said = time.monotonic()
         while len(producer):
-            producer.flush(0.5)
+            self._serve(producer, lambda: producer.flush(0.5))
             if self._memory.credentials is not None:
                 producer.purge()
             if time.monotonic() - said > _PROGRESS_S:
                 said = time.monotonic()
-                log.info("waiting for delivery reports: %d of %d acknowledged", self._reports.acked, produced)
+                log.info("waiting for delivery reports: %d of %d acknowledged", self._reports.acked, self._produced)
 
-    def _failure(self, produced: int) -> TopicLedgerError:
-        reports = self._reports
+    def _failure(self, fatal: KafkaError | None = None) -> TopicLedgerError:
+        reports, produced = self._reports, self._produced
         doing = f"producing to {self._topic}: {produced - reports.acked} of {produced} not acknowledged"
-        error, message = reports.first_error, reports.first_message
-        if error is None or message is None:
+        error, message = fatal or reports.first_error, reports.first_message
+        if error is None:
             return RetriableError(f"{doing}, without a delivery report", topic=self._topic)
-        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and message is not None:
             return self._too_large(message.key(), message.value(), str(error))
         return translate(error, doing, self._settings, self._memory, topic=self._topic)
 
     def _too_large(self, key: Any, value: Any, said: str) -> SettingsError:
-        size, limit = (
-            len(value or b"") + len(key or b""),
-            self._settings.extra.get("message.max.bytes", 1_000_000),
-        )
+        size = len(value or b"") + len(key or b"")
+        limit = self._settings.extra.get("message.max.bytes", 1_000_000)
+        with TopicObserver(self._settings, self._topic) as observer:
+            topic_limit = observer.setting("max.message.bytes") or "an unknown number"
         return SettingsError(
-            f"the record with key {key!r:.100} has {size} bytes; the client allows {limit} (message.max.bytes) and "
-            f"the topic its own max.message.bytes: {said}. Raise the smaller of the two, or send smaller records",
+            f"the record with key {key!r:.100} has {size} bytes; the client allows {limit} (message.max.bytes), the "
+            f"topic {topic_limit} (max.message.bytes): {said}. Raise the smaller of the two, or send smaller records",
             topic=self._topic,
         )

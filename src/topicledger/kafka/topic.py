@@ -40,7 +40,7 @@ class TopicObserver:
         self._topic = topic
         self._request_s = request_s
         self._memory = ErrorMemory()
-        self._opened = OpenedHere(f"the client that asks for {topic}", admin_client(settings, self._memory))
+        self._renew()
 
     def __enter__(self) -> Self:
         return self
@@ -95,12 +95,17 @@ class TopicObserver:
 
     def compacted(self) -> bool | None:
         """Whether the topic is compacted; None when the broker doesn't let this user know."""
+        policy = self.setting("cleanup.policy")
+        return None if policy is None else "compact" in policy
+
+    def setting(self, name: str) -> str | None:
+        """One of the topic's settings as the broker has it; None when the broker doesn't let this user know."""
         resource = ConfigResource(ConfigResource.Type.TOPIC, self._topic)
         try:
             future = self._admin.describe_configs([resource], request_timeout=self._request_s)[resource]
-            return "compact" in str(self._result(future)["cleanup.policy"].value)
+            return str(self._result(future)[name].value)
         except KafkaException as exception:
-            log.info("whether %s is compacted is not known: %s", self._topic, exception.args[0])
+            log.info("%s of %s is not known: %s", name, self._topic, exception.args[0])
             return None
 
     def _describe(self) -> Any:
@@ -128,10 +133,17 @@ class TopicObserver:
             except TimeoutError as error:
                 self._admin.poll(0)  # serves error_cb and oauth_cb
                 if self._memory.credentials is not None or time.monotonic() > deadline:
+                    self._renew()
                     raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error  # noqa: SLF001
             except KafkaException:
                 self._admin.poll(0)
+                self._renew()
                 raise
+
+    def _renew(self) -> None:
+        """Take a new client: one that has lost the broker which it asks for a topic's id looks for no other."""
+        client = admin_client(self._settings, self._memory)
+        self._opened = OpenedHere(f"the client that asks for {self._topic}", client)
 
 
 def written_id(topic_id: Uuid) -> str:

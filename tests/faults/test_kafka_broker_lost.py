@@ -1,0 +1,130 @@
+"""A broker that dies, stands still or comes back while a batch is produced or read: nothing is lost, nothing hangs."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from devstack.broker import Broker, running_broker
+from tests.support.cluster import paused
+from tests.support.places import duckdb_file
+from tests.support.records import good
+from tests.support.steps import Case, OneRun, make_case, run_steps
+from tests.support.topics import LIMIT_S, Topics, wait_for
+from topicledger.errors import RetriableError
+from topicledger.warehouse.contract import WarehouseSettings
+
+pytestmark = pytest.mark.slow
+"""Each case has a broker of its own."""
+
+RECORDS = 3_000
+
+SMALL_FETCHES = {"queued.min.messages": 1, "queued.max.messages.kbytes": 64, "fetch.message.max.bytes": 20_000}
+"""The client holds little of the topic in advance, so that a read really depends on the broker until its end."""
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A broker of this test's own."""
+    with running_broker(tmp_path / "broker") as running:
+        yield running
+
+
+@pytest.fixture
+def own_case(broker: Broker, place: WarehouseSettings, tmp_path: Path) -> Case:
+    """A topic on that broker, on each warehouse."""
+    return make_case(Topics(broker.bootstrap), place, tmp_path)
+
+
+@pytest.fixture
+def duckdb_own_case(broker: Broker, tmp_path: Path) -> Case:
+    """The same on DuckDB alone."""
+    return make_case(Topics(broker.bootstrap), duckdb_file(tmp_path), tmp_path)
+
+
+def numbered(count: int = RECORDS) -> list[tuple[bytes, bytes]]:
+    """A batch of sign-ups with keys."""
+    return [(str(n).encode(), good(n)) for n in range(count)]
+
+
+def on_topic(case: Case) -> int:
+    """How many offsets the topic has."""
+    return sum(case.topics.ends(case.topic).values())
+
+
+def interrupted(case: Case, act: object, count: int = RECORDS) -> Iterator[tuple[bytes, bytes]]:
+    """The batch, with something happening when a half of it is on the broker and a quarter is on its way."""
+    for index, record in enumerate(numbered(count)):
+        if index == count // 2:
+            wait_for("the first half", lambda: on_topic(case) == count // 2 or None)
+        yield record
+        if index == 3 * count // 4:
+            assert callable(act)
+            act()
+
+
+@pytest.mark.fault(27, "goes on")
+def test_broker_killed_and_started_while_producing(broker: Broker, own_case: Case) -> None:
+    """A broker that is killed and comes back in the middle of a batch gets every record of it, and none twice."""
+    case, run = own_case, OneRun(own_case)
+
+    def restart() -> None:
+        broker.kill()
+        broker.start()
+
+    receipt = run.produce(interrupted(case, restart))
+    assert receipt.acked == RECORDS
+    assert on_topic(case) == RECORDS
+    accounts = run.finish()
+    assert (accounts.loaded, accounts.duplicates, accounts.acked_seen) == (RECORDS, 0, RECORDS)
+    case.oracle().require_every_record_once()
+
+
+@pytest.mark.fault(28, "retried")
+def test_broker_stands_still_while_producing(broker: Broker, own_case: Case) -> None:
+    """A broker that stops answering fails the task with how many records lack an answer; the retry closes the books."""
+    case = own_case.with_extra({"message.timeout.ms": 3_000})
+    run, began = OneRun(case), time.monotonic()
+    with (
+        ExitStack() as standing,
+        pytest.raises(RetriableError, match=rf"[1-9]\d* of {RECORDS} not acknowledged") as refused,
+    ):
+        run.produce(interrupted(case, lambda: standing.enter_context(paused(broker))))
+    assert "timed out" in str(refused.value)
+    assert broker.bootstrap in str(refused.value)
+    assert time.monotonic() - began < LIMIT_S
+    there = on_topic(case)
+    accounts = run_steps(case, records=numbered()).accounts
+    assert (accounts.loaded, accounts.acked_seen) == (RECORDS, RECORDS)
+    assert accounts.duplicates >= there
+    case.oracle().require_every_record_once()
+
+
+def cut_while_producing(broker: Broker, case: Case) -> None:
+    """Take the newest records from the log, as a leader does that never had them."""
+    broker.kill()
+    for folder in (broker.folder / "data").glob(f"{case.topic}-*"):
+        for segment in folder.glob("*.log"):
+            with segment.open("r+b") as file:
+                file.truncate(segment.stat().st_size // 2)
+        for derived in (*folder.glob("*.index"), *folder.glob("*.timeindex"), *folder.glob("*.snapshot")):
+            derived.unlink()
+    broker.start()
+
+
+@pytest.mark.fault(30, "retried")
+def test_producer_told_that_its_sequence_is_broken(broker: Broker, own_case: Case) -> None:
+    """A producer whose acknowledged records the broker has lost is given up for good; the retry has another one."""
+    case = own_case.with_extra({"batch.num.messages": 20})
+    run = OneRun(case)
+    with pytest.raises(RetriableError) as refused:
+        run.produce(interrupted(case, lambda: cut_while_producing(broker, case)))
+    assert re.search(rf"[1-9]\d* of {RECORDS} not acknowledged", str(refused.value))
+    accounts = run_steps(case, records=numbered()).accounts
+    assert (accounts.loaded, accounts.acked_seen) == (RECORDS, RECORDS)
+    case.oracle().require_every_record_once()
