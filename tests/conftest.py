@@ -5,13 +5,14 @@ Each case has a topic, a target and a staging folder that no other case has.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from devstack.broker import Broker, running_broker
+from devstack.broker import AnyBroker, ExternalBroker, running_broker
 from devstack.postgres import Postgres, running_postgres
 from tests.support.places import KINDS, duckdb_file, postgres_database
 from tests.support.steps import Case, make_case
@@ -20,8 +21,11 @@ from topicledger.warehouse.contract import WarehouseSettings
 
 
 @pytest.fixture(scope="session")
-def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """The session's broker: a topic of its own for each test."""
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyBroker]:
+    """The session's broker, or the one that several sessions share: a topic of its own for each test."""
+    if shared := os.environ.get("TOPICLEDGER_TEST_BROKER"):
+        yield ExternalBroker(shared)
+        return
     folder = tmp_path_factory.mktemp("broker")
     with running_broker(folder) as broker:
         yield broker
@@ -59,7 +63,7 @@ def place(request: pytest.FixtureRequest) -> WarehouseSettings:
 
 
 @pytest.fixture(scope="session")
-def topics(kafka_broker: Broker) -> Topics:
+def topics(kafka_broker: AnyBroker) -> Topics:
     """Handles the topics of the session's broker."""
     return Topics(kafka_broker.bootstrap)
 

@@ -1,0 +1,55 @@
+"""What the consume step leaves, and for whom: offsets after the manifest, a batch for one table."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+import pytest
+
+import kafka_utils
+from tests.support.records import sign_ups
+from tests.support.steps import Case, OneRun
+from topicledger.errors import IntegrityError
+from topicledger.model.accounts import PartitionBooks
+
+
+def test_offsets_wait_for_the_manifest(duckdb_case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run's group has no offsets when the files have their names, nor when the manifest has; only then."""
+    case = duckdb_case
+    case.send(sign_ups(range(6), partitions=2))
+    run = OneRun(case)
+    group = f"{case.pipeline.name}.{run.run.batch_id}"
+    seen = {}
+
+    def passing(point: str) -> None:
+        seen[point] = case.topics.committed(group, case.topic)
+
+    monkeypatch.setattr(kafka_utils, "crash_point", passing)
+    run.consume()
+    assert seen["step-12.files_renamed"] == seen["step-12.staged"] == {}
+    assert seen["step-12.offsets_committed"] == {0: 3, 1: 3}
+
+
+def test_a_batch_staged_for_another_table(duckdb_case: Case) -> None:
+    """When the pipeline's table changes between two tasks, the batch isn't loaded into the new one."""
+    case = duckdb_case
+    case.send(sign_ups(range(4)))
+    run = OneRun(case)
+    run.consume()
+    run.case = case.changed(table="other_signups")
+    with pytest.raises(IntegrityError, match=r"was staged for main\.user_signups, .* main\.other_signups"):
+        run.load()
+
+
+def test_offsets_that_cannot_be_shown_fail_nothing(duckdb_case: Case, caplog: pytest.LogCaptureFixture) -> None:
+    """When the broker refuses the offsets of the group for lag tools, the log says so and the run goes on."""
+    case = duckdb_case
+    run = OneRun(case)
+    run.consume()
+    run.load()
+    assert run.row is not None
+    row = msgspec.structs.replace(run.row, topic="no.such.topic")
+    with caplog.at_level(logging.WARNING):
+        kafka_utils.publish_positions(case.kafka, "lag", row, [PartitionBooks(row.topic_id, 0, 0, 5, 5)])
+    assert "the offsets of group lag could not be set" in " ".join(caplog.messages)

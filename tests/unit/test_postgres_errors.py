@@ -1,0 +1,17 @@
+"""What PostgreSQL says, as it is passed on."""
+
+from __future__ import annotations
+
+import psycopg
+
+from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.warehouse.postgres_errors import connecting_failed, statement_failed
+
+
+def test_an_answer_that_quotes_the_password() -> None:
+    """Where the server or its driver quotes the password, the message doesn't."""
+    settings = WarehouseSettings("warehouse_default", "postgres", login="etl", password="hunter2")
+    for translate in (connecting_failed, statement_failed):
+        said = str(translate(psycopg.OperationalError("can't go on with password=hunter2"), settings))
+        assert "hunter2" not in said
+        assert "password=***" in said

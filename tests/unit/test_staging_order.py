@@ -1,0 +1,57 @@
+"""What reaches the disk before what, and whose files they are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_staging import BATCH, stage
+from topicledger.errors import IntegrityError, SettingsError
+from topicledger.staging.folder import open_folder
+from topicledger.staging.reader import open_batch
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    private = tmp_path / "staging"
+    private.mkdir(mode=0o700)
+    return private
+
+
+def test_files_are_on_disk_before_they_have_their_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file is synced, then renamed; the manifest is the last; then the folder is synced, and only then."""
+    done: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def synced(fd: int) -> None:
+        fsync(fd)
+        done.append(f"sync {Path(f'/proc/self/fd/{fd}').readlink().name}")
+
+    def renamed(old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+        done.append(f"rename {old}")
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    stem = Path(stage(folder).path).name.removesuffix(".manifest.json")
+    suffixes = ("csv", "dead_letters.csv", "tombstones.csv", "jumps.csv", "manifest.json")
+    parts = [f"{stem}.{suffix}.part" for suffix in suffixes]
+    assert done == [f"{what} {part}" for part in parts for what in ("sync", "rename")] + [f"sync {folder.name}"]
+
+
+def test_a_folder_of_somebody_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A private folder must be this user's own: its owner could exchange what is staged there."""
+    monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
+    with pytest.raises(SettingsError, match="others could exchange staged files"):
+        open_folder(str(folder))
+
+
+def test_a_staged_file_of_somebody_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a sticky folder anybody may make a file under a staged name: one that isn't this user's is refused."""
+    handle = stage(folder, BATCH)
+    folder.chmod(0o1777)
+    monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
+    with pytest.raises(IntegrityError, match="not a regular file of this user"), open_batch(str(folder), handle):
+        pass
