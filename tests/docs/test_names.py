@@ -164,7 +164,7 @@ def test_the_fields_of_a_pipeline_are_listed() -> None:
 def test_refused_and_masked_keys_are_listed() -> None:
     """SECURITY.md lists exactly the keys that are refused and those that are masked."""
     security = read("SECURITY.md")
-    assert set(first_spans(table(security, "Refused"))) == REFUSED_KEYS
+    assert first_spans(table(security, "Refused")) == list(REFUSED_KEYS)
     assert set(first_spans(table(security, "Masked"))) == SECRET_KEYS
     assert set(spans(section(security, "Refused"))) >= CALLBACK_KEYS
 

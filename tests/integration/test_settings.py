@@ -42,6 +42,7 @@ def both_steps_fail(case: Case, kind: type[TopicLedgerError]) -> list[str]:
     return messages
 
 
+@pytest.mark.fault(48, "stopped")
 def test_unknown_key(duckdb_case: Case) -> None:
     """A key that librdkafka doesn't know is named, with the connection's id and where to correct it."""
     for message in both_steps_fail(duckdb_case.with_extra({"bootstrap.server": "x"}), SettingsError):

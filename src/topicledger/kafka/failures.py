@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,11 +20,18 @@ _SETTINGS = {
     KafkaError._INVALID_ARG: "correct the key in the connection's Extra",  # noqa: SLF001
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant READ, WRITE and DESCRIBE on the topic to this user",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "grant READ on the consumer groups with the pipeline's name as prefix",
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant IDEMPOTENT_WRITE and DESCRIBE on the cluster to this user",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant WRITE on the topic to this user",
     KafkaError.UNSUPPORTED_SASL_MECHANISM: "use a SASL mechanism that the broker offers",
     KafkaError._UNSUPPORTED_FEATURE: "use a broker and client that support it",  # noqa: SLF001
 }
 _MISSING_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001
+
+
+# What librdkafka says in words alone; tests/faults/ holds these texts to the installed one.
+_TLS_ALERT = re.compile(r"SSL alert number (40|4[2-9]|70|71|112|116)\b")
+_MAY_PASS = re.compile("Local: |Request not valid in current SASL state")
+_NO_ACCESS = "Failed to acquire SASL OAUTHBEARER token: "
+_TOKEN_REFUSED = re.compile(r'"error"\s*:\s*"(?!server_error|temporarily_unavailable)|certificate')
 
 
 class ErrorMemory:
@@ -35,10 +43,21 @@ class ErrorMemory:
 
     def __call__(self, error: KafkaError) -> None:
         """Take an error from a client's `error_cb`."""
-        self.last = error
-        if error.code() in _CREDENTIALS:
+        if self.last is None or error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - what came before says why
+            self.last = error
+        if refuses_credentials(error):
             self.credentials = error
         log.debug("kafka client: %s", error)
+
+
+def refuses_credentials(error: KafkaError) -> bool:
+    """Whether one side refused the other's password, token or certificate, rather than went away meanwhile."""
+    said = error.str()
+    if said.startswith(_NO_ACCESS):
+        return _TOKEN_REFUSED.search(said) is not None
+    if error.code() in _CREDENTIALS:
+        return _MAY_PASS.search(said) is None
+    return error.code() == KafkaError._TRANSPORT and _TLS_ALERT.search(said) is not None  # noqa: SLF001
 
 
 def translate(
@@ -56,14 +75,13 @@ def translate(
     Returns:
         The error to raise.
     """
-    code, said = error.code(), error.str()
     at = f"{doing} at {settings.servers} (connection {settings.conn_id})"
     if memory is not None and memory.credentials is not None:
-        code, said = memory.credentials.code(), memory.credentials.str()
-    if code in _CREDENTIALS:
+        error = memory.credentials
+    code, said = error.code(), error.str()
+    if refuses_credentials(error):
         return SettingsError(
-            f"{at}: the broker refused the credentials or its certificate could not be verified: {said}. "
-            "Correct the security keys in the connection's Extra",
+            f"{at}: credentials or certificates were refused: {said}. Next: {_credentials_step(error)}",
             **where,
         )
     if code in _MISSING_TOPIC:
@@ -72,8 +90,32 @@ def translate(
         return SettingsError(f"{at}: {said}. Next: {_SETTINGS[code]}", **where)
     if code == KafkaError._BAD_MSG:  # noqa: SLF001
         return IntegrityError(f"{at}: a batch fails its checksum: {said}. Look at the broker's disks", **where)
-    last = f" (last from the client: {memory.last.str()})" if memory is not None and memory.last is not None else ""
+    last = f" (last from the client: {_last(memory.last)})" if memory is not None and memory.last is not None else ""
     return RetriableError(f"{at}: {said}{last}. It may pass: the task's next try starts over", **where)
+
+
+def _credentials_step(error: KafkaError) -> str:
+    """The next step after a refusal: which keys of the connection's Extra to look at."""
+    if error.str().startswith(_NO_ACCESS):
+        return (
+            "correct the sasl.oauthbearer keys in the connection's Extra, and https.ca.pem for the endpoint's authority"
+        )
+    if error.code() == KafkaError._SSL:  # noqa: SLF001
+        return (
+            "the broker's certificate has run out, is for another host than bootstrap.servers names, or its "
+            "authority is not that of ssl.ca.location or ssl.ca.pem"
+        )
+    if error.code() == KafkaError._TRANSPORT:  # noqa: SLF001
+        return (
+            "give this client a certificate that the broker knows and that has not run out: ssl.certificate and ssl.key"
+        )
+    return "correct sasl.username, sasl.password or sasl.mechanism in the connection's Extra"
+
+
+def _last(error: KafkaError) -> str:
+    if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+        return error.str()
+    return f"{error.str()}, each closed the connection without a word: does security.protocol fit the listener?"
 
 
 def missing_topic(topic: str, settings: KafkaSettings) -> str:

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from topicledger.errors import SettingsError
 
 log = logging.getLogger(__name__)
 
-REFUSED_KEYS = frozenset({"plugin.library.paths", "sasl.kerberos.kinit.cmd", "ssl.engine.location", "ssl.providers"})
-"""Keys that load code or run commands; whoever may edit a connection must not get a shell by it."""
+REFUSED_KEYS: Mapping[str, str] = {
+    "plugin.library.paths": "loads a library",
+    "ssl.engine.location": "loads a library",
+    "ssl.providers": "loads a library",
+    "sasl.kerberos.kinit.cmd": "runs a command",
+    "internal.termination.signal": "takes a signal from the task",
+    "offset.store.method": "writes files",
+    "offset.store.path": "writes files",
+    "default.topic.config": "would override what the pipeline needs",
+    "test.mock.num.brokers": "replaces the broker by a simulated one",
+    "transactional.id": "the producer uses no transactions",
+    "logger": "the client's log goes to the task's",
+}
+"""Keys that nobody may set, each with the reason. Whoever may edit a connection must not get a shell by it."""
 
-CALLBACK_KEYS = frozenset({"error_cb", "throttle_cb", "stats_cb", "log_cb", "oauth_cb", "on_commit"})
+CALLBACK_KEYS = frozenset({"error_cb", "throttle_cb", "stats_cb", "log_cb", "oauth_cb", "on_commit", "on_delivery"})
 
 SECRET_KEYS = frozenset(
     {
@@ -24,11 +39,26 @@ SECRET_KEYS = frozenset(
         "ssl.key.pem",
         "ssl.keystore.password",
         "sasl.oauthbearer.client.secret",
+        "sasl.oauthbearer.client.credentials.client.secret",
+        "sasl.oauthbearer.assertion.private.key.pem",
+        "sasl.oauthbearer.assertion.private.key.passphrase",
         "sasl.oauthbearer.config",
         "schema.registry.basic.auth.user.info",
     }
 )
 """Keys whose values must be masked wherever a log could show them."""
+
+_VERIFICATION = {
+    "enable.ssl.certificate.verification": ("true", "t", "1"),
+    "ssl.endpoint.identification.algorithm": ("https",),
+}
+"""Keys that could let anybody pose as the broker, with the values that don't."""
+
+_SHELL_KEYS = ("sasl.kerberos.principal", "sasl.kerberos.keytab")
+"""Keys whose values librdkafka puts into the shell command that renews a Kerberos ticket, as they are."""
+
+_NO_SHELL = re.compile(r"[\w.@/:+-]*", re.ASCII)
+_SHORTEST_LINE = 16
 
 _COMMON: Mapping[str, Any] = {
     "allow.auto.create.topics": False,
@@ -46,6 +76,7 @@ _CONSUMER: Mapping[str, Any] = {
 _PRODUCER: Mapping[str, Any] = {
     "enable.idempotence": True,
     "acks": "all",
+    "delivery.report.only.error": False,
 }
 _PRODUCER_DEFAULTS: Mapping[str, Any] = {
     "compression.type": "zstd",
@@ -83,13 +114,30 @@ class KafkaSettings:
                 f"connection {self.conn_id} has no 'bootstrap.servers': put "
                 '{"bootstrap.servers": "host:9092"} into its Extra'
             )
-        refused = sorted(REFUSED_KEYS & self.extra.keys())
-        refused += sorted(key for key in CALLBACK_KEYS & self.extra.keys() if not callable(self.extra[key]))
+        refused = [f"{key} ({why})" for key, why in REFUSED_KEYS.items() if key in self.extra]
+        refused += [
+            f"{key} (runs code)" for key in sorted(CALLBACK_KEYS & self.extra.keys()) if not callable(self.extra[key])
+        ]
         if refused:
-            raise SettingsError(
-                f"connection {self.conn_id} has {', '.join(refused)} in its Extra: keys that load code or run commands "
-                "are refused; remove them"
-            )
+            raise SettingsError(f"connection {self.conn_id}: its Extra has {', '.join(refused)}: refused, remove it")
+        self._require_verification()
+        self._require_harmless_values()
+
+    def _require_verification(self) -> None:
+        for key, safe in _VERIFICATION.items():
+            if key in self.extra and str(self.extra[key]).strip().lower() not in safe:
+                raise SettingsError(
+                    f"connection {self.conn_id}: {key} in its Extra lets anybody pose as the broker: remove it, and "
+                    "name the authority that signed the broker's certificate in ssl.ca.location or ssl.ca.pem"
+                )
+
+    def _require_harmless_values(self) -> None:
+        for key in _SHELL_KEYS:
+            if not _NO_SHELL.fullmatch(str(self.extra.get(key, ""))):
+                raise SettingsError(
+                    f"connection {self.conn_id}: {key} in its Extra goes into a shell command: use letters, digits "
+                    "and .@/:+-_ only"
+                )
 
     @property
     def servers(self) -> str:
@@ -120,3 +168,18 @@ class KafkaSettings:
                     fixed[key],
                 )
         return {**defaults, **self.extra, **fixed}
+
+
+def secrets_in(extra: Mapping[str, Any]) -> list[str]:
+    """Give all that has to be masked before anything of a connection's Extra can be logged.
+
+    Returns:
+        Each secret as it is, as JSON and a URI write it, and each line of one that has several.
+    """
+    found: dict[str, None] = {}
+    for key in sorted(SECRET_KEYS & extra.keys()):
+        secret = str(extra[key])
+        lines = [line for line in secret.splitlines() if len(line) >= _SHORTEST_LINE and "-----" not in line]
+        for text in (secret, *lines):
+            found |= dict.fromkeys((text, json.dumps(text)[1:-1], quote(text, safe=""), quote_plus(text)))
+    return [text for text in found if text]
