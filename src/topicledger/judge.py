@@ -25,6 +25,8 @@ _FIRST_US = -62_135_596_800_000_000
 _LAST_US = 253_402_300_799_999_999
 _FIRST_DAY = -719_162
 _LAST_DAY = 2_932_896
+# PostgreSQL's index takes 2,704 at most; the limit is the same for all warehouses.
+_KEY_BYTES = 2_000
 _UUID = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 _Broken = dict[int, RejectedRecord]
@@ -172,6 +174,7 @@ class Judge:
                     broken.setdefault(row, RejectedRecord("invalid_event", sentence))
         for name in self._uuids:
             _find_unmatched(name, columns[name], _UUID, "is not a UUID", broken)
+        _find_long_key(self._pipeline.key, columns[self._pipeline.key], broken)
         _find_unstorable(columns, broken)
         return broken
 
@@ -213,6 +216,13 @@ def _find_unstorable(arrays: Mapping[str, pa.Array[Any]], broken: _Broken) -> No
             _find_outside(name, array.cast(pa.int64()), (_FIRST_US, _LAST_US), broken)
         elif pa.types.is_date32(array.type):
             _find_outside(name, array.cast(pa.int32()), (_FIRST_DAY, _LAST_DAY), broken)
+
+
+def _find_long_key(name: str, key: pa.Array[Any], broken: _Broken) -> None:
+    if isinstance(key, pa.StringArray):
+        for row in _rows(pc.greater(pc.binary_length(key), pa.scalar(_KEY_BYTES))):
+            sentence = f"{name} has more than the {_KEY_BYTES} bytes that a unique index can hold"
+            broken.setdefault(row, RejectedRecord("out_of_range", sentence))
 
 
 def _find_nul(name: str, array: pa.Array[Any], broken: _Broken) -> None:

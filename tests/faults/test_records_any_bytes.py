@@ -7,6 +7,7 @@ import dataclasses
 import datetime as dt
 import functools
 import json
+import random
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -191,3 +192,20 @@ def test_formulas_behind_white_space(place: WarehouseSettings, tmp_path: Path) -
     with closing(open_warehouse(place, _staged_in(EVERY, tmp_path))) as warehouse:
         stage_and_load(warehouse, _staged_in(EVERY, tmp_path), sent)
     assert [text for (text,) in query(place, "SELECT text FROM every_type ORDER BY _kafka_offset")] == texts
+
+
+def test_a_key_that_no_index_takes(place: WarehouseSettings, tmp_path: Path) -> None:
+    """A text that is too long for a unique index is a dead letter where it is the key, and is no trouble elsewhere."""
+    fields = {"whole": 1, "part": 1, "yes": True, "at": "2026-01-01T00:00:00Z", "day": "2026-01-01"}
+    long = "".join(map(chr, random.Random(0).sample(range(0x4E00, 0x9FFF), 5_000)))
+    keys = ["short", "x" * 2_000, "x" * 2_001, "\u00e9" * 1_000, "\u00e9" * 1_001, long, ""]
+    events = [
+        {**fields, "id": event_id(n), "other": None, "text": key, "text_or_not": long} for n, key in enumerate(keys)
+    ]
+    pipeline = dataclasses.replace(_staged_in(EVERY, tmp_path), key="text")
+    with closing(open_warehouse(place, pipeline)) as warehouse:
+        accounts = stage_and_load(warehouse, pipeline, [Record(json.dumps(event).encode()) for event in events])
+    assert (accounts.loaded, accounts.dead_letters) == (4, 3)
+    assert [offset for (offset,) in query(place, "SELECT _kafka_offset FROM every_type ORDER BY 1")] == [0, 1, 3, 6]
+    reasons = query(place, "SELECT DISTINCT reason FROM every_type_dead_letters")
+    assert reasons == [("out_of_range",)]
