@@ -9,7 +9,7 @@ PYTEST := $(IN_VENV) -m pytest
 export WAREHOUSE TOPICLEDGER_HOME KAFKA_BOOTSTRAP
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down status check test test-all soak lock clean
+.PHONY: help setup run up down status check test test-all mutants soak lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,7 @@ help: ## list these targets
 	@echo "  WAREHOUSE=postgres      load into PostgreSQL instead of DuckDB (run, up)"
 	@echo "  KAFKA_BOOTSTRAP=h:p     use a broker that runs already (run, up)"
 	@echo "  TOPICLEDGER_HOME=dir    keep the data there instead of in .local"
+	@echo "  ONLY='step 12'          only mutants whose name, place or file has these words (mutants)"
 	@echo "  PYTHON=python3.12       the Python that .venv is made with (3.11 to 3.13)"
 
 setup: ## make .venv from the locks (the others do it by themselves)
@@ -53,6 +54,9 @@ test-all: setup ## all tests there are
 
 soak: setup ## random sequences of runs and faults, each replayable by its seed: SEED=1 SEQUENCES=100
 	@PYTHONPATH=.:src:dags $(IN_VENV) -m tests.soak $(if $(SEED),--seed $(SEED)) $(if $(SEQUENCES),--sequences $(SEQUENCES))
+
+mutants: setup ## break the product in small ways, one after another: its tests must notice each
+	@$(IN_VENV) -m tests.mutants $(ONLY)
 
 lock: setup ## renew the locks of the packages and of Kafka's jars
 	@for name in dev uv; do .venv/bin/uv pip compile -q --upgrade --universal --python-version 3.11 \

@@ -1,0 +1,25 @@
+"""All mutants, in the protocol's order."""
+
+from __future__ import annotations
+
+from tests.mutants.identities import IDENTITIES
+from tests.mutants.load import LOAD, RECONCILE
+from tests.mutants.mutant import Mutant
+from tests.mutants.produce_and_plan import PLAN, PRODUCE
+from tests.mutants.read import READ
+from tests.mutants.records import RECORDS
+from tests.mutants.settings import AIRFLOW, SETTINGS
+from tests.mutants.stage import STAGE
+
+MUTANTS: tuple[Mutant, ...] = (
+    *PRODUCE,
+    *PLAN,
+    *READ,
+    *STAGE,
+    *RECORDS,
+    *LOAD,
+    *RECONCILE,
+    *IDENTITIES,
+    *SETTINGS,
+    *AIRFLOW,
+)

@@ -1,0 +1,217 @@
+"""Breaks of steps 8 to 10: exactly the planned offsets, every jump on record and read again."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_UTILS = "dags/kafka_utils.py"
+_READER = "src/topicledger/kafka/reader.py"
+_PROGRESS = "src/topicledger/kafka/progress.py"
+_JUMPS = "src/topicledger/kafka/jumps.py"
+_SETTINGS = "src/topicledger/kafka/settings.py"
+
+READ = (
+    Mutant(
+        "the ledger's leader epoch isn't given to the client",
+        ("step 8", "guarantee 4"),
+        _READER,
+        'epoch: dict[str, Any] = {} if known is None else {"leader_epoch": known}',
+        "epoch: dict[str, Any] = {}",
+        ("test_truncated_and_grown_again",),
+    ),
+    Mutant(
+        "uncommitted records are read",
+        ("step 8", "guarantee 1"),
+        _SETTINGS,
+        '"isolation.level": "read_committed",',
+        '"isolation.level": "read_uncommitted",',
+        ("test_only_aborted_records",),
+    ),
+    Mutant(
+        "offsets are committed by the client",
+        ("step 8", "step 12"),
+        _SETTINGS,
+        '"enable.auto.commit": False,',
+        '"enable.auto.commit": True,',
+        ("test_consumer_guarantees_win",),
+    ),
+    Mutant(
+        "an offset out of range goes on from the earliest",
+        ("step 8", "guarantee 4"),
+        _SETTINGS,
+        '"auto.offset.reset": "error",',
+        '"auto.offset.reset": "earliest",',
+        ("test_records_deleted_during_the_read",),
+    ),
+    Mutant(
+        "the end of a partition isn't announced",
+        ("step 8", "step 9"),
+        _SETTINGS,
+        '"enable.partition.eof": True,',
+        '"enable.partition.eof": False,',
+        ("test_consumer_guarantees_win",),
+    ),
+    Mutant(
+        "checksums aren't checked",
+        ("step 8",),
+        _SETTINGS,
+        '"check.crcs": True,',
+        '"check.crcs": False,',
+        ("test_consumer_guarantees_win",),
+    ),
+    Mutant(
+        "what goes out of range during the read stops for a person",
+        ("step 8", "errors"),
+        _READER,
+        "            return RetriableError(\n",
+        "            return IntegrityError(\n",
+        ("test_records_deleted_during_the_read",),
+    ),
+    Mutant(
+        "silence ends a partition",
+        ("step 9", "guarantee 4"),
+        _READER,
+        "                    self._require_progress(idle_since)\n                    continue\n",
+        "                    for progress in self._progress.values():\n"
+        "                        progress.reach_end()\n"
+        "                        progress.finish(None)\n"
+        "                    break\n",
+        ("test_silence_before_the_end_is_no_end",),
+    ),
+    Mutant(
+        "records past the end are kept",
+        ("step 9", "guarantee 2"),
+        _PROGRESS,
+        "if offset >= self.planned.end:\n                self._end_epoch",
+        "if False:\n                self._end_epoch",
+        ("test_every_offset_is_a_record_or_in_a_jump",),
+    ),
+    Mutant(
+        "a jump at the head isn't recorded",
+        ("step 9", "I1"),
+        _PROGRESS,
+        "self._jump(min(offset, self.planned.end))",
+        "_ = self.records and self._jump(min(offset, self.planned.end))",
+        ("test_every_offset_is_a_record_or_in_a_jump",),
+    ),
+    Mutant(
+        "a jump at the tail isn't recorded",
+        ("step 9", "I1"),
+        _PROGRESS,
+        "self._jump(self.planned.end)",
+        "self.next = self.planned.end",
+        ("test_every_offset_is_a_record_or_in_a_jump",),
+    ),
+    Mutant(
+        "a jump counts as one offset",
+        ("step 9", "I1"),
+        _PROGRESS,
+        "self._invisible += until - self.next",
+        "self._invisible += 1",
+        ("test_every_offset_is_a_record_or_in_a_jump",),
+    ),
+    Mutant(
+        "a record that comes again counts again",
+        ("step 9", "guarantee 1"),
+        _PROGRESS,
+        "if offset < self.next:",
+        "if False:",
+        ("test_records_that_come_again_are_ignored",),
+    ),
+    Mutant(
+        "a run of records is dropped before it is counted",
+        ("step 9", "step 10", "guarantee 1"),
+        _READER,
+        "in _runs(records):",
+        "in list(_runs(records))[1:]:",
+        ("test_a_run_loads_all_that_it_produced[duckdb]",),
+    ),
+    Mutant(
+        "a record is dropped after it was counted",
+        ("step 9", "I2", "guarantee 1"),
+        _READER,
+        "kept.extend(inside)",
+        "kept.extend(inside[:-1])",
+        ("test_a_run_loads_all_that_it_produced[duckdb]",),
+    ),
+    Mutant(
+        "every record counts as the run's own",
+        ("step 9", "I5"),
+        _READER,
+        "self._seen += sum(map(self._is_ours, inside))",
+        "self._seen += len(inside)",
+        ("test_first_run_on_a_topic_with_history[duckdb]",),
+    ),
+    Mutant(
+        "topic id isn't asked for again after the read",
+        ("step 10", "guarantee 4"),
+        _UTILS,
+        "_require_same_topic(attempt.observer, plan)\n",
+        "pass\n",
+        ("test_topic_recreated_during_the_read",),
+    ),
+    Mutant(
+        "jumps aren't read again",
+        ("step 10", "guarantee 1"),
+        _READER,
+        "jumps = self._jumps.longest()",
+        "jumps = []",
+        ("test_a_reader_that_loses_records[middle]",),
+    ),
+    Mutant(
+        "a record in a jump is no error",
+        ("step 10", "guarantee 1"),
+        _JUMPS,
+        "if offset < jump.end:",
+        "if False:",
+        ("test_a_reader_that_loses_records[middle]",),
+    ),
+    Mutant(
+        "only the first jump of a partition is read again",
+        ("step 10", "guarantee 1"),
+        _JUMPS,
+        "waiting = later",
+        "waiting = []",
+        ("test_a_lost_record_behind_a_longer_jump",),
+    ),
+    Mutant(
+        "the first jumps are read again, not the longest",
+        ("step 10",),
+        _PROGRESS,
+        "heapq.heappushpop(self._longest, entry)",
+        "pass",
+        ("test_the_longest_jumps_come_first",),
+    ),
+    Mutant(
+        "the shortest jumps are read again",
+        ("step 10",),
+        _PROGRESS,
+        "entry = (jump.length, jump.partition, jump.start)",
+        "entry = (-jump.length, jump.partition, jump.start)",
+        ("test_the_longest_jumps_come_first",),
+    ),
+    Mutant(
+        "jumps that aren't read again aren't said",
+        ("step 10",),
+        _PROGRESS,
+        "return self._count - len(self._longest)",
+        "return 0",
+        ("test_the_longest_jumps_come_first",),
+    ),
+    Mutant(
+        "the last record's leader epoch is kept, not the position's",
+        ("step 12", "guarantee 4"),
+        _READER,
+        "progress.finish(known if known is not None and known >= 0 else None)",
+        "progress.finish(progress._epoch)",
+        ("test_changed_leaders_raise_no_false_alarm",),
+    ),
+    Mutant(
+        "the end has the epoch of what was fetched beyond it",
+        ("step 12",),
+        _PROGRESS,
+        "if self._end_epoch is None:\n            self._end_epoch = position_epoch",
+        "if True:\n            self._end_epoch = position_epoch",
+        ("test_the_end_has_the_epoch_of_the_record_that_reached_it",),
+    ),
+)

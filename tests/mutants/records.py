@@ -1,0 +1,92 @@
+"""Breaks of the judge: bytes that no table should hold, or that mean something else than they say."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_JUDGE = "src/topicledger/judge.py"
+_STAGE = "src/topicledger/stage.py"
+_SIGNUPS = "src/topicledger/signups.py"
+
+RECORDS = (
+    Mutant(
+        "U+0000 is let through",
+        ("step 11", "records"),
+        _JUDGE,
+        r'if data is None or b"\0" not in data.to_pybytes():',
+        "if True:",
+        ("unit/test_judge.py::test_bad_value[U+0000]",),
+    ),
+    Mutant(
+        "a time without an offset is taken",
+        ("step 11", "records"),
+        _SIGNUPS,
+        "msgspec.Meta(tz=True)",
+        "msgspec.Meta()",
+        ("unit/test_judge.py::test_bad_value[naive time]",),
+    ),
+    Mutant(
+        "a byte order mark is passed over",
+        ("step 11", "records"),
+        _JUDGE,
+        "append(decode(value))",
+        r'append(decode(value.removeprefix(b"\xef\xbb\xbf")))',
+        ("unit/test_judge.py::test_bad_value[BOM]",),
+    ),
+    Mutant(
+        "times outside the calendar are taken",
+        ("step 11", "records"),
+        _JUDGE,
+        "_find_outside(name, array.cast(pa.int64()), (_FIRST_US, _LAST_US), broken)",
+        "pass",
+        ("unit/test_judge.py::test_bad_value[time past year 9999]",),
+    ),
+    Mutant(
+        "deep nesting ends the task",
+        ("step 11", "records"),
+        _JUDGE,
+        "except (msgspec.MsgspecError, ValueError, RecursionError) as error:",
+        "except (msgspec.MsgspecError, ValueError) as error:",
+        ("unit/test_judge.py::test_bad_value[nested 100,000 deep]",),
+    ),
+    Mutant(
+        "unknown fields aren't counted",
+        ("step 11", "records"),
+        _STAGE,
+        "self.unknown_fields += judged.unknown_fields",
+        "pass",
+        ("test_the_books_of_everything[duckdb]",),
+    ),
+    Mutant(
+        "rules of texts aren't checked",
+        ("step 11", "records"),
+        _JUDGE,
+        "pc.match_substring_regex(array, pattern)",
+        'pc.match_substring_regex(array, "")',
+        ("unit/test_judge.py::test_bad_value[no UUID]",),
+    ),
+    Mutant(
+        "a dead letter's sentence may hold U+0000",
+        ("step 11", "records"),
+        "src/topicledger/rejections.py",
+        r'shortened.replace("\0", "\\u0000")',
+        "shortened",
+        ("test_what_a_dead_letter_says_can_be_stored",),
+    ),
+    Mutant(
+        "Kafka's timestamp outside the calendar is staged",
+        ("step 11", "records"),
+        _STAGE,
+        "pc.if_else(known, millis, None).cast(MILLISECONDS)",
+        "millis.cast(MILLISECONDS)",
+        ("test_times[duckdb]",),
+    ),
+    Mutant(
+        "texts aren't trimmed",
+        ("step 11", "records"),
+        _SIGNUPS,
+        "cleaned[name] = pc.utf8_trim_whitespace(columns[name])",
+        "cleaned[name] = columns[name]",
+        ("unit/test_judge.py::test_clean_up_and_derived_columns",),
+    ),
+)
