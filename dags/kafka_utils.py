@@ -173,7 +173,7 @@ def _read_and_stage(attempt: _Attempt, plan: Plan, judge: Judge) -> StagedResult
         manifest = _manifest(attempt, plan, reader, stager, files, unchecked)
         path, sha256 = batch.finish(manifest)
         crash_point("step-12.staged")
-        reader.commit()
+        with_retries("committing the group's offsets", reader.commit)
         crash_point("step-12.offsets_committed")
     rows_path = f"{folder.rstrip('/')}/{manifest.rows.name}"
     log.info("staged %d records at %s; dead letters by reason: %s", manifest.records, rows_path, manifest.reasons)
