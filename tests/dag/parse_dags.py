@@ -7,6 +7,7 @@ a folder to make the other situations in.
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import socket
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,6 +34,7 @@ import airflow.providers.standard.operators.python  # noqa: E402, F401
 from airflow.dag_processing.dagbag import BundleDagBag  # noqa: E402
 from airflow.serialization.serialized_objects import DagSerialization  # noqa: E402
 
+CLIENTS = ("confluent_kafka", "pyarrow", "duckdb", "psycopg", "airflow.providers.apache.kafka.hooks")
 HEAVY = ("confluent_kafka", "pyarrow", "duckdb", "psycopg", "kafka_utils")
 
 
@@ -43,9 +46,28 @@ def main(shipped: Path, engine: Path, scratch: Path) -> dict[str, Any]:
     elsewhere.mkdir()
     (elsewhere / "kafka_utils.py").write_text('"""Somebody else\'s."""\n')
     found["shadowed"] = _import_errors(_folder(scratch / "shadowed", shipped, 2), [elsewhere])
+    found["blocked"] = _block(CLIENTS)
     found["alone"] = _import_errors(_folder(scratch / "alone", shipped, 1))
     found["shipped"] = _shipped(_folder(scratch / "shipped", shipped, 2))
     return found
+
+
+def _block(packages: tuple[str, ...]) -> list[str]:
+    """Make packages as if they weren't installed; return those that can indeed not be imported."""
+
+    class NotInstalled(MetaPathFinder):
+        def find_spec(self, name: str, _path: object = None, _target: object = None) -> None:
+            if name.startswith(packages):
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    sys.meta_path.insert(0, NotInstalled())
+    blocked = []
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except ModuleNotFoundError:
+            blocked.append(package)
+    return blocked
 
 
 def _folder(folder: Path, shipped: Path, files: int) -> Path:

@@ -95,6 +95,11 @@ class Ground:
         """What a task pushed."""
         return self.api.xcom(self.copy.dag_id, run_id, task_id, key)
 
+    def logical_date(self, run_id: str) -> str | None:
+        """The run's logical date; a run by hand has none."""
+        found: str | None = self.api.call("GET", f"/dags/{self.copy.dag_id}/dagRuns/{run_id}")["logical_date"]
+        return found
+
     def accounts(self, run_id: str) -> dict[str, Any]:
         """The accounts that the last task of a run pushed."""
         found: dict[str, Any] = self.xcom(run_id, RECONCILE, "accounts")

@@ -10,6 +10,7 @@ from tests.support.records import produce, sign_ups
 pytestmark = pytest.mark.airflow
 
 
+@pytest.mark.fault(14, "nothing to do")
 def test_clearing_the_load_alone_gives_the_stored_accounts(ground: Ground) -> None:
     """The load, cleared after its files were cleaned up, loads nothing and pushes the same accounts."""
     accounts = ground.green_run("first", events=300)
@@ -38,6 +39,7 @@ def test_clearing_the_consumer_loads_what_came_since(ground: Ground) -> None:
     assert ground.staged_files() == []
 
 
+@pytest.mark.fault(15, "counted")
 @pytest.mark.parametrize("place", ["duckdb"], indirect=True)
 def test_clearing_the_whole_run_counts_its_repeated_records(ground: Ground) -> None:
     """A whole run, cleared after others produced more, loads those and counts its own repeated ones as duplicates."""

@@ -9,6 +9,8 @@ from tests.end_to_end.ground import CONSUME, LOAD, PRODUCE, Ground
 pytestmark = pytest.mark.airflow
 
 
+@pytest.mark.fault(7, "retried")
+@pytest.mark.fault(8, "nothing to do")
 def test_a_kill_at_the_worst_moment_changes_nothing(ground: Ground) -> None:
     """Killed while producing, while staging, inside the load's transaction or after its COMMIT, a run ends green."""
     ground.arm("step-01.middle", "step-18.inserted")

@@ -67,8 +67,8 @@ class StepProcess:
 
     def errors(self) -> str:
         """The end of what it said on stderr."""
-        self.said.seek(0)
-        return self.said.read().decode()[-3_000:]
+        # Not by seeking: the process writes on where the file it shares with us is at.
+        return os.pread(self.said.fileno(), 1 << 20, 0).decode()[-3_000:]
 
     def wait_until_stopped(self) -> None:
         """Return when SIGSTOP has stopped it."""
@@ -147,7 +147,7 @@ def orders_of(run: OneRun, step: str) -> dict[str, Any]:
     return {
         "step": step,
         "bootstrap": run.case.topics.bootstrap,
-        "place": {**dataclasses.asdict(run.case.place), "extra": {}},
+        "place": {**dataclasses.asdict(run.case.place), "extra": dict(run.case.place.extra)},
         "pipeline": {name: getattr(pipeline, name) for name in _DECLARED},
         "run": run.name,
         "left": _left(run),

@@ -60,6 +60,7 @@ def test_the_dag_file_imports_the_engine_only_inside_tasks() -> None:
     }
 
 
+@pytest.mark.fault(23, "goes on")
 @pytest.mark.parametrize("name", ["kafka_utils.py", "user_etl_dag.py"])
 def test_nothing_of_the_metadata_database_is_used(name: str) -> None:
     """Neither file touches Airflow's ORM or settings."""

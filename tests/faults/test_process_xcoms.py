@@ -1,0 +1,88 @@
+"""What tasks hand on to each other: missing, changed, or too large to be handed on as it is."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import Any
+
+import msgspec
+import pytest
+
+import kafka_utils
+from tests.support.records import sign_ups
+from tests.support.steps import Case, OneRun, make_case
+from tests.support.topics import Topics
+from topicledger.errors import IntegrityError
+from topicledger.model.plan import OffsetRange
+from topicledger.reconcile import reconcile
+from topicledger.staging.receipts import pushed_receipt, received_receipt
+from topicledger.warehouse.contract import WarehouseSettings
+
+PARTITIONS = 300
+BATCH = [(r.key, r.value) for r in sign_ups(range(20))]
+
+
+@pytest.mark.fault(19, "stopped")
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"topic_id": "AAAAAAAAAAAAAAAAAAAAAA"}, "was recreated after this run produced"),
+        ({"ranges": (OffsetRange(0, 0, 10**6),)}, "it ends at .* this run produced through 1000000"),
+        ({"attempt": "0" * 16}, "don't close"),
+        ({"acked": 19}, "don't close"),
+        ({"acked": 21}, "don't close"),
+    ],
+)
+def test_a_changed_receipt(duckdb_case: Case, changes: dict[str, Any], says: str) -> None:
+    """A receipt that claims another topic, other offsets, another attempt or another number stops the run."""
+    run = OneRun(duckdb_case)
+    run.produce(BATCH)
+    honest = run.receipt
+    assert honest is not None
+    run.receipt = msgspec.structs.replace(honest, **changes)
+    with pytest.raises(IntegrityError, match=says):
+        run.finish()
+    run.receipt = honest
+    assert run.finish().loaded == len(BATCH)
+    duckdb_case.oracle().require_every_record_once()
+
+
+@pytest.mark.fault(19, "stopped")
+@pytest.mark.parametrize(("plan_id", "says"), [(None, "Clear load_staged_data"), ("0" * 64, "has no batch")])
+def test_a_plan_that_is_missing_or_changed(duckdb_case: Case, plan_id: str | None, says: str) -> None:
+    """The books aren't closed over another plan than the one that was loaded, and the message says what to clear."""
+    run = OneRun(duckdb_case)
+    run.produce(BATCH)
+    run.consume()
+    run.load()
+    with closing(duckdb_case.warehouse()) as warehouse, pytest.raises(IntegrityError, match=says):
+        reconcile(warehouse, run.run.batch_id, plan_id)
+    run.load()
+    run.reconcile()
+    duckdb_case.oracle().require_every_record_once()
+
+
+@pytest.mark.slow
+@pytest.mark.fault(20, "goes on")
+def test_a_topic_of_many_partitions(topics: Topics, place: WarehouseSettings, tmp_path: Any) -> None:
+    """With 300 partitions the receipt is a staged file; once that is cleaned up, producing again is what helps."""
+    case = make_case(topics, place, tmp_path, partitions=PARTITIONS)
+    run = OneRun(case)
+    receipt = kafka_utils.produce_batch(case.kafka, case.topic, run.run, BATCH)
+    assert len(receipt.ranges) == PARTITIONS
+    folder, batch = case.pipeline.staging_dir, run.run.batch_id
+    pushed = json.loads(json.dumps(pushed_receipt(receipt, folder, batch)))
+    assert len(json.dumps(pushed)) < 2_000
+    [file] = case.staged_files()
+    assert file.stat().st_size > 2_000
+    run.receipt = received_receipt(pushed, folder, batch, expected=True)
+    accounts = run.finish()
+    assert (accounts.acked, accounts.acked_seen, accounts.loaded) == (20, 20, 20)
+    assert case.staged_files() == []
+    with pytest.raises(IntegrityError, match="Clear generate_and_produce_data"):
+        received_receipt(pushed, folder, batch, expected=True)
+    run.produce(BATCH)
+    again = run.finish()
+    assert (again.acked_seen, again.loaded, again.duplicates) == (20, 0, 20)
+    case.oracle().require_every_record_once()
