@@ -72,6 +72,7 @@ def _step(
     records: list[Any],
     accept: tuple[str, ...],
 ) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the soak, which lets its sequences end
     os.environ["TOPICLEDGER_CRASH_DIR"] = str(folder)
     bootstrap, place, pipeline = ground
     run = OneRun(Case(Topics(bootstrap), place, pipeline), name, *left)
