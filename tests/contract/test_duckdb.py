@@ -27,6 +27,7 @@ def place(duckdb_file_place: Place) -> Place:
     return duckdb_file_place
 
 
+@pytest.mark.fault(76, "retried")
 def test_a_file_that_another_process_has_open(place: Place) -> None:
     """The holder is named by its process id; once it is gone, the load works."""
     warehouse = place.ready()

@@ -31,6 +31,7 @@ def test_another_schema_is_created(place: Place) -> None:
     assert place.query("SELECT target FROM landing.topicledger_batches") == [("landing.events",)]
 
 
+@pytest.mark.fault(78, "stopped")
 @pytest.mark.parametrize(
     ("change", "named"),
     [

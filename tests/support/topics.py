@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # re-exported there
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
@@ -83,9 +83,13 @@ class Topics:
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """The offsets that a consumer group has committed."""
-        [future] = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
-        found = future.result(LIMIT_S).topic_partitions
-        return {tp.partition: tp.offset for tp in found if tp.topic == topic}
+        # Not by the admin client, which crashes where the broker hasn't made its offsets topic yet.
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group, "log_level": 0}, logger=quiet)
+        try:
+            found = consumer.committed([TopicPartition(topic, p) for p in self.ends(topic)], LIMIT_S)
+        finally:
+            consumer.close()
+        return {tp.partition: tp.offset for tp in found if tp.offset >= 0}
 
     def _ends(self, topic: str) -> dict[int, int] | None:
         described = self._describe(topic)

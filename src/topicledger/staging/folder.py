@@ -18,7 +18,7 @@ _NAME = re.compile(
     r"(csv|dead_letters\.csv|tombstones\.csv|jumps\.csv|manifest\.json|receipt\.json)\Z"
 )
 
-_PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def stem(batch_id: str) -> str:
@@ -76,7 +76,7 @@ def translated(doing: str) -> Iterator[None]:
     except (FileNotFoundError, FileExistsError, NotADirectoryError):
         raise
     except OSError as error:
-        hint = "free space on it" if error.errno in _PASSING else "look at the file system"
+        hint = "free space or inodes on that disk" if error.errno in _FULL else "look at the file system"
         raise RetriableError(
             f"{doing}: {error.strerror or error} (errno {error.errno}): nothing was staged; {hint}"
         ) from error

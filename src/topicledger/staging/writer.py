@@ -66,21 +66,23 @@ class StagedWriter:
         return StagedFile(self.name, self._size, self._digest.hexdigest(), self._records, self._block)
 
     def discard(self) -> None:
-        """Remove what was written so far; a repeat does nothing."""
+        """Remove what was written so far, where the disk lets it; a repeat does nothing."""
+        # A disk that refuses this too must not hide why the file is given up; the clean-up tries again.
         if self._fd >= 0:
-            os.close(self._fd)
+            with contextlib.suppress(OSError):
+                os.close(self._fd)
             self._fd = -1
         for name in (self._part, self.name):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=self._folder_fd)
 
 
 class CsvWriter:
     """Writes record batches of one schema as CSV: UTF-8, a header, text and times quoted, NULL unquoted and empty."""
 
-    def __init__(self, folder_fd: int, name: str, schema: pa.Schema) -> None:
+    def __init__(self, file: StagedWriter, schema: pa.Schema) -> None:
         self._schema = schema
-        self.file = StagedWriter(folder_fd, name)
+        self.file = file
         self.file.write((",".join(f'"{column}"' for column in schema.names) + "\n").encode())
 
     def write(self, columns: Sequence[pa.Array[Any]]) -> None:
@@ -157,9 +159,10 @@ class StagedBatch:
         return os.path.join(self._folder, staged.name), staged.sha256  # noqa: PTH118 - a name for XCom, not a file
 
     def _csv(self, suffix: str, schema: pa.Schema) -> CsvWriter:
-        csv = CsvWriter(self._folder_fd, f"{self._stem}.{suffix}", schema)
-        self._writers.append(csv.file)
-        return csv
+        writer = StagedWriter(self._folder_fd, f"{self._stem}.{suffix}")
+        # Known before its header is written, which a full disk may refuse already.
+        self._writers.append(writer)
+        return CsvWriter(writer, schema)
 
     def _close(self) -> None:
         if not self._finished:

@@ -14,9 +14,11 @@ from topicledger.warehouse.contract import WarehouseSettings
 
 _HOLDER = re.compile(r"Conflicting lock is held in (.*?\(PID \d+\))")
 _A_PERSON_FIXES = re.compile(
-    r"Permission denied|Read-only file system|not a valid DuckDB database|version number|Is a directory", re.IGNORECASE
+    r"Permission denied|not a valid DuckDB database|version number|Is a directory", re.IGNORECASE
 )
-_ERRNO_A_PERSON_FIXES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR)
+_ERRNO_A_PERSON_FIXES = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR)
+# Memory that could not be spilled because the disk is full comes as an OutOfMemoryException too.
+_DISK_IS_FULL = re.compile(r"max_temp_directory_size|No space left", re.IGNORECASE)
 
 
 def failed(error: duckdb.Error | OSError, settings: WarehouseSettings, path: Path) -> TopicLedgerError:
@@ -27,13 +29,16 @@ def failed(error: duckdb.Error | OSError, settings: WarehouseSettings, path: Pat
     if holder:
         return RetriableError(
             f"connection {settings.conn_id}: DuckDB file {path} is open in another process, {holder[1]}: close it "
-            "there, or let it read a copy; nothing was changed"
+            "there; nothing was changed. Readers should open it READ_ONLY, and only for as long as a query takes"
         )
     if isinstance(error, OSError):
         wrong = error.errno in _ERRNO_A_PERSON_FIXES
         return SettingsError(where) if wrong else RetriableError(where)
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return RetriableError(f"{where}. Nothing was changed; a larger memory_limit may be given in the Extra")
+    if isinstance(error, duckdb.OutOfMemoryException) and not _DISK_IS_FULL.search(text):
+        return SettingsError(
+            f"{where}. Nothing was changed. Give a larger memory_limit in the Extra and clear this task, or declare a "
+            "smaller max_records and clear consume_and_stage_data"
+        )
     # Our statements parse; what doesn't is an option from the Extra.
     if isinstance(error, duckdb.ParserException):
         return SettingsError(f"{where}. Correct the connection's Extra")
