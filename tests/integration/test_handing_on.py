@@ -10,7 +10,8 @@ import pytest
 import kafka_utils
 from tests.support.records import sign_ups
 from tests.support.steps import Case, OneRun
-from topicledger.errors import IntegrityError
+from topicledger.errors import IntegrityError, RetriableError
+from topicledger.kafka.reader import RangeReader
 from topicledger.model.accounts import PartitionBooks
 
 
@@ -29,6 +30,24 @@ def test_offsets_wait_for_the_manifest(duckdb_case: Case, monkeypatch: pytest.Mo
     run.consume()
     assert seen["step-12.files_renamed"] == seen["step-12.staged"] == {}
     assert seen["step-12.offsets_committed"] == {0: 3, 1: 3}
+
+
+def test_offsets_are_committed_at_the_second_try(duckdb_case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group whose coordinator isn't ready yet, as after a broker's restart, is asked again: the batch is staged."""
+    case = duckdb_case
+    case.send(sign_ups(range(6), partitions=2))
+    run = OneRun(case)
+    honest, tries = RangeReader.commit, []
+
+    def busy_at_first(reader: RangeReader) -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise RetriableError("Coordinator load in progress")
+        honest(reader)
+
+    monkeypatch.setattr(RangeReader, "commit", busy_at_first)
+    run.consume()
+    assert case.topics.committed(f"{case.pipeline.name}.{run.run.batch_id}", case.topic) == {0: 3, 1: 3}
 
 
 def test_a_batch_staged_for_another_table(duckdb_case: Case) -> None:

@@ -11,6 +11,7 @@ _PLANNER = "src/topicledger/planner.py"
 _SIGNUPS = "src/topicledger/signups.py"
 _LEDGER = "src/topicledger/warehouse/ledger.py"
 _SQL = "src/topicledger/warehouse/sql_warehouse.py"
+_RECEIPTS = "src/topicledger/staging/receipts.py"
 _IDENTITY = "src/topicledger/model/identity.py"
 
 PRODUCE = (
@@ -85,6 +86,30 @@ PRODUCE = (
         "except BufferError:\n",
         "except BufferError:\n                return\n",
         ("test_a_full_queue_drops_nothing",),
+    ),
+    Mutant(
+        "a run whose receipt is missing goes on without one",
+        ("step 2", "guarantee 2"),
+        _RECEIPTS,
+        "if not expected:",
+        "if True:",
+        ("test_nothing_was_produced",),
+    ),
+    Mutant(
+        "a receipt's digest isn't compared",
+        ("step 2", "staging"),
+        _RECEIPTS,
+        "if hashlib.sha256(data).hexdigest() != handle.sha256:",
+        "if False:",
+        ("test_a_changed_receipt_is_refused",),
+    ),
+    Mutant(
+        "another run's receipt is taken",
+        ("step 2", "staging"),
+        _RECEIPTS,
+        'if handle.batch_id != batch_id or not name.startswith(f"kafka_staging_{batch_id}."):',
+        "if handle.batch_id != batch_id:",
+        ("test_another_runs_receipt_is_refused",),
     ),
     Mutant(
         "event ids are random in every attempt",

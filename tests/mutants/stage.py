@@ -60,6 +60,14 @@ STAGE = (
         ("test_two_runs_from_one_position[duckdb]",),
     ),
     Mutant(
+        "a batch beyond its error budget is staged",
+        ("step 11", "guarantee 4"),
+        _STAGE,
+        "if budget is None or not dead_letters or dead_letters / self._records <= budget:",
+        "if True:",
+        ("test_a_batch_beyond_its_budget[duckdb]",),
+    ),
+    Mutant(
         "jumps of a chunk aren't staged",
         ("step 11", "I4"),
         _STAGE,
@@ -146,6 +154,14 @@ STAGE = (
         "files = batch.finish_files()",
         "reader.commit()\n        files = batch.finish_files()",
         ("test_offsets_wait_for_the_manifest",),
+    ),
+    Mutant(
+        "a group that isn't ready yet fails the task",
+        ("step 12", "errors"),
+        _UTILS,
+        """with_retries("committing the group's offsets", reader.commit)""",
+        "reader.commit()",
+        ("test_offsets_are_committed_at_the_second_try",),
     ),
     Mutant(
         "offsets aren't committed",
