@@ -39,7 +39,7 @@ def call(case: dict[str, Any]) -> dict[str, Any]:
             "malformed": 0,
             "seed": 0,
             "accept": case.get("accept"),
-            "error_budget": None,
+            "error_budget": case.get("error_budget"),
         },
         "ti": NothingPushed(),
         "dag_run": SimpleNamespace(run_id="manual", logical_date=dt.datetime.now(dt.UTC)),

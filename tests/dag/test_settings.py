@@ -31,6 +31,7 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
     "broker_down": (PRODUCE, _kafka({**NOBODY, "sasl.username": "etl", "sasl.password": SECRET})),
     "other_executor": (CONSUME, {**_kafka(NOBODY), "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor"}),
     "unknown_warehouse": (CONSUME, {**_kafka(NOBODY), **_warehouse(conn_type="mysql", host="127.0.0.1")}),
+    "no_share": (CONSUME, _kafka(NOBODY)),
     "warehouse_down": (
         CONSUME,
         {**_kafka(NOBODY), **_warehouse(conn_type="postgres", host="127.0.0.1", port=1, schema="sales")},
@@ -41,10 +42,11 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
     """What each case raised, and all that was printed meanwhile."""
-    cases = [
+    cases: list[dict[str, Any]] = [
         {"task": task, "environment": environment, "events": int(task == PRODUCE)}
         for task, environment in CASES.values()
     ]
+    cases[list(CASES).index("no_share")]["error_budget"] = 5
     home = tmp_path_factory.mktemp("asked")
     found, printed = ask("call_tasks.py", [], home, [DAGS, ENGINE, SITE_PACKAGES], given=cases)
     return dict(zip(CASES, found, strict=True)), printed
@@ -58,6 +60,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str
         ("extra_not_an_object", "kafka_default: its Extra is a JSON list", "object"),
         ("no_servers", "kafka_default has no 'bootstrap.servers'", '{"bootstrap.servers": "host:9092"}'),
         ("other_executor", "the executor is CeleryExecutor", "Define it, of type postgres"),
+        ("no_share", "error_budget is 5", "use a share from 0 to 1"),
         ("unknown_warehouse", "warehouse_default is of type 'mysql'", "use 'duckdb' or 'postgres'"),
     ],
 )
