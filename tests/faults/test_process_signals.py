@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from tests.support.records import Record, sign_ups
 from tests.support.step_process import run_step, started_step
 from tests.support.steps import Case, OneRun
 from tests.support.topics import wait_for
+from topicledger.errors import RetriableError
+from topicledger.warehouse.transaction import SqlLoad
 
 pytestmark = pytest.mark.slow
 
@@ -118,6 +122,36 @@ def test_a_zombie_stopped_with_the_lock(case: Case, crash_dir: Path, point: str,
             assert waiting.finish() == 0, waiting.errors()
     assert retry.accounts.loaded == 300
     require_once(retry, batches=1)
+
+
+@pytest.mark.fault(11, "goes on")
+@pytest.mark.parametrize("place", ["postgres"], indirect=True)
+def test_a_zombie_that_never_goes_on(case: Case, crash_dir: Path) -> None:
+    """Waiting for a lock that is never given back ends with a sentence; when the zombie is killed the batch loads."""
+    place = dataclasses.replace(case.place, extra={"options": "-c lock_timeout=1s"})
+    impatient = dataclasses.replace(case, place=place)
+    assert (lock_timeout(case), lock_timeout(impatient)) == ("5min", "1s")
+    send_batch(case)
+    run, retry = OneRun(case), OneRun(impatient)
+    run.consume()
+    retry.staged = run.staged
+    with started_step(run, "load", (crash_dir, "step-18.inserted"), "SIGSTOP") as stopped:
+        stopped.wait_until_stopped()
+        with pytest.raises(RetriableError, match="55P03: canceling statement due to lock timeout"):
+            retry.load()
+        stopped.send(signal.SIGKILL)
+        stopped.finish()
+    assert retry.load().loaded == 300
+    require_once(retry, batches=1)
+
+
+def lock_timeout(case: Case) -> str:
+    """How long a load waits for a lock."""
+    with closing(case.warehouse()) as warehouse:
+        warehouse.ensure_tables()
+        with warehouse.loading() as transaction:
+            assert isinstance(transaction, SqlLoad)
+            return str(transaction._session.query("SHOW lock_timeout")[0][0])
 
 
 def waiting_sessions(case: Case) -> int:

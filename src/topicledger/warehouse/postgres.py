@@ -62,7 +62,9 @@ _DEFAULTS = {
 _BLOCK_BYTES = 256 * 1024
 # Temporary tables come first in any search path, so everything is named with its schema or is built in.
 _SESSION = "SET LOCAL TimeZone TO 'UTC'; SET LOCAL search_path TO pg_catalog, pg_temp"
-_LOAD = f"{_SESSION}; SET LOCAL work_mem TO '64MB'"
+# A process that was stopped inside its load never gives the lock back: waiting ends, as the server says or by this.
+_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', '5min', true) WHERE current_setting('lock_timeout') = '0'"
+_LOAD = f"{_SESSION}; SET LOCAL work_mem TO '64MB'; {_LOCK_TIMEOUT}"
 _CREATION_LOCK = 0x746F7069636C6467
 
 
