@@ -208,7 +208,7 @@ def _kafka() -> KafkaSettings:
     from airflow.providers.apache.kafka.hooks.base import KafkaBaseHook
 
     from topicledger.errors import SettingsError
-    from topicledger.kafka.settings import KafkaSettings, secrets_in
+    from topicledger.kafka.settings import SECRET_KEYS, KafkaSettings
 
     class ResolvedExtra(KafkaBaseHook):
         def _get_client(self, config: dict[str, Any]) -> dict[str, Any]:
@@ -223,8 +223,7 @@ def _kafka() -> KafkaSettings:
             """--conn-extra '{"bootstrap.servers": "host:9092"}'`"""
         )
     extra = _extra(connection)
-    for secret in secrets_in(extra):
-        mask_secret(secret)
+    _mask(*(extra[key] for key in SECRET_KEYS & extra.keys()))
     if extra.get("bootstrap.servers"):
         try:
             extra = ResolvedExtra(KAFKA_CONN_ID).get_conn  # type: ignore[no-untyped-call] # the provider's
@@ -242,6 +241,8 @@ def _warehouse(pipeline: Pipeline) -> Iterator[Warehouse]:
 
     connection = _connection(WAREHOUSE_CONN_ID)
     if connection is not None:
+        extra = _extra(connection)
+        _mask(connection.password, extra.get("sslpassword"))
         settings = WarehouseSettings(
             conn_id=WAREHOUSE_CONN_ID,
             conn_type=connection.conn_type,
@@ -250,7 +251,7 @@ def _warehouse(pipeline: Pipeline) -> Iterator[Warehouse]:
             login=connection.login,
             password=connection.password,
             schema=connection.schema,
-            extra=_extra(connection),
+            extra=extra,
         )
     else:
         executor = conf.get("core", "executor").rpartition(".")[2]
@@ -273,6 +274,15 @@ def _connection(conn_id: str) -> Any:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
         return None
+
+
+def _mask(*values: Any) -> None:
+    """Have Airflow mask these secrets, of which it doesn't know all, in every form that a log could show."""
+    from topicledger.masking import forms_of
+
+    for value in values:
+        for text in forms_of(str(value or "")):
+            mask_secret(text)
 
 
 def _extra(connection: Any) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class SecureBroker(Broker):
 
     def password_login(self, listener: str = "SCRAM") -> Login:
         """Make a user with a password, who may do nothing yet."""
-        user, password = _unique(), _unique()
+        user, password = _unique(), new_secret()
         credentials = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4_096)
         wanted = UserScramCredentialUpsertion(user, credentials, password.encode())
         admin = self._admin()
@@ -85,7 +85,7 @@ class SecureBroker(Broker):
 
     def token_login(self, lifetime_s: int = 3_600) -> Login:
         """Make a client of the token endpoint, who may do nothing yet."""
-        user, secret = _unique(), _unique()
+        user, secret = _unique(), new_secret()
         self.endpoint.clients[user] = secret
         self.endpoint.lifetime_s[user] = lifetime_s
         extra = {
@@ -100,7 +100,7 @@ class SecureBroker(Broker):
 
     def certificate_login(self) -> Login:
         """Make a user with a certificate, its key under a password, who may do nothing yet."""
-        user, password = _unique(), _unique()
+        user, password = _unique(), new_secret()
         own = self.authority.client(user)
         extra = {"ssl.certificate.pem": own.certificate, "ssl.key.pem": own.encrypted_key(password)}
         return Login(user, {**self._over_tls("MUTUAL"), **extra, "ssl.key.password": password})
@@ -201,4 +201,9 @@ def running_secure_broker(folder: Path) -> Iterator[SecureBroker]:
 
 
 def _unique() -> str:
-    return f"etl-{uuid.uuid4().hex[:12]}"
+    return f"etl{uuid.uuid4().hex}"
+
+
+def new_secret() -> str:
+    """A password that each way to write it down must escape in its own way."""
+    return f'{uuid.uuid4().hex}@:/%"'

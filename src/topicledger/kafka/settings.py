@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 from topicledger.errors import SettingsError
 
@@ -58,7 +56,6 @@ _SHELL_KEYS = ("sasl.kerberos.principal", "sasl.kerberos.keytab")
 """Keys whose values librdkafka puts into the shell command that renews a Kerberos ticket, as they are."""
 
 _NO_SHELL = re.compile(r"[\w.@/:+-]*", re.ASCII)
-_SHORTEST_LINE = 16
 
 _COMMON: Mapping[str, Any] = {
     "allow.auto.create.topics": False,
@@ -168,18 +165,3 @@ class KafkaSettings:
                     fixed[key],
                 )
         return {**defaults, **self.extra, **fixed}
-
-
-def secrets_in(extra: Mapping[str, Any]) -> list[str]:
-    """Give all that has to be masked before anything of a connection's Extra can be logged.
-
-    Returns:
-        Each secret as it is, as JSON and a URI write it, and each line of one that has several.
-    """
-    found: dict[str, None] = {}
-    for key in sorted(SECRET_KEYS & extra.keys()):
-        secret = str(extra[key])
-        lines = [line for line in secret.splitlines() if len(line) >= _SHORTEST_LINE and "-----" not in line]
-        for text in (secret, *lines):
-            found |= dict.fromkeys((text, json.dumps(text)[1:-1], quote(text, safe=""), quote_plus(text)))
-    return [text for text in found if text]
