@@ -34,7 +34,7 @@ def _refused(case: Case, name: str) -> str:
     """What the run's consume step says; it must leave nothing behind."""
     before, run = query(case.place, LOADED), OneRun(case, name)
     with pytest.raises(IntegrityError, match="error budget") as stopped:
-        run.finish()
+        run.consume()
     assert not stopped.value.retriable
     assert case.staged_files() == []
     assert query(case.place, LOADED) == before
