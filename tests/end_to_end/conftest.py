@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sysconfig
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -55,14 +57,38 @@ def stack(
     write_kafka_side(dags)
     for item in request.session.items:
         if "ground" in _fixtures(item):
-            DagCopy(item.name, folder).write(dags)
+            DagCopy(item.name, folder).write(dags, getattr(getattr(item, "module", None), "DAG_CHANGES", {}))
     # Tasks get the engine from the checkout, whether it is installed beside Airflow or not.
-    env = {"TOPICLEDGER_CRASH_DIR": str(crash_dir), "PYTHONPATH": str(ROOT / "src")}
+    env = {
+        "TOPICLEDGER_CRASH_DIR": str(crash_dir),
+        "PYTHONPATH": str(ROOT / "src"),
+        "PATH": os.pathsep.join([str(killing_rm(folder)), sysconfig.get_path("scripts"), os.environ["PATH"]]),
+    }
     with running_airflow(folder / "home", dags, env, overrides=SETTINGS) as airflow:
         extra = json.dumps({"bootstrap.servers": kafka_broker.bootstrap})
         airflow.api.put_connection({"connection_id": "kafka_default", "conn_type": "kafka", "extra": extra})
         yield Stack(airflow, crash_dir)
     shutil.rmtree(folder)
+
+
+def killing_rm(folder: Path) -> Path:
+    """Give a folder with an `rm` that, where a test has armed it, kills its shell and itself behind the first file."""
+    real = shutil.which("rm")
+    assert real is not None
+    tools = folder / "tools"
+    tools.mkdir()
+    script = tools / "rm"
+    script.write_text(
+        f"""#!/bin/bash
+if {real} -- "$TOPICLEDGER_CRASH_DIR/step-21.middle" 2>/dev/null; then
+    {real} -f -- "$3"
+    kill -KILL 0
+fi
+exec {real} "$@"
+"""
+    )
+    script.chmod(0o700)
+    return tools
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +50,13 @@ class DagCopy:
         """The staging folder that no other copy has."""
         return self.stack / "staging" / self.dag_id
 
-    def write(self, dags_folder: Path) -> None:
-        """Write the copy; `kafka_utils.py` lies beside it."""
+    def write(self, dags_folder: Path, changes: Mapping[str, str] | None = None) -> None:
+        """Write the copy; `kafka_utils.py` lies beside it.
+
+        Args:
+            dags_folder: Where Airflow looks.
+            changes: Lines to be found once each, to the lines that replace them.
+        """
         self.staging_dir.mkdir(parents=True, mode=0o700)
         text = (SHIPPED / "user_etl_dag.py").read_text()
         constants = {
@@ -64,6 +70,8 @@ class DagCopy:
             text = _replaced(rf"^{name} = .*$", f'{name} = "{value}"', text)
         # Only the test decides when there is a run.
         text = _replaced(r'schedule="@daily"', "schedule=None", text)
+        for line, other in (changes or {}).items():
+            text = _replaced(rf"^{re.escape(line)}$", other, text)
         (dags_folder / f"{self.dag_id}.py").write_text(text)
 
 

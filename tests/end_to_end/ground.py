@@ -43,10 +43,10 @@ class Ground:
         """Airflow's REST API."""
         return self.stack.airflow.api
 
-    def arm(self, *points: str) -> None:
-        """Have the next task that passes one of these points kill itself there."""
+    def arm(self, *points: str, sent: str = "SIGKILL") -> None:
+        """Have the next task that passes one of these points send itself this signal there."""
         for point in points:
-            (self.stack.crash_dir / point).touch()
+            (self.stack.crash_dir / point).write_text(sent)
 
     def armed(self) -> list[str]:
         """The points that no task has passed yet."""
@@ -104,6 +104,11 @@ class Ground:
         """The accounts that the last task of a run pushed."""
         found: dict[str, Any] = self.xcom(run_id, RECONCILE, "accounts")
         return found
+
+    def change_xcom(self, run_id: str, task_id: str, key: str, value: Any) -> None:
+        """Put another value in the place of what a task pushed."""
+        path = f"/dags/{self.copy.dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
+        self.api.call("PATCH", path, json={"value": value, "map_index": -1})
 
     def batch_id(self, run_id: str) -> str:
         """The name of a run in the warehouse."""

@@ -12,6 +12,7 @@ from devstack.broker import Broker, running_broker
 from tests.support.looking import query
 from tests.support.places import duckdb_file
 from tests.support.records import sign_ups
+from tests.support.step_process import run_step
 from tests.support.steps import Case, OneRun, make_case, run_steps
 from tests.support.topics import Topics
 from topicledger.errors import IntegrityError
@@ -71,6 +72,21 @@ def test_truncated(broker: Broker, tmp_path: Path) -> None:
     assert (later.loaded, later.duplicates) == (2, 2)
     found = query(case.place, "SELECT user_id FROM user_signups ORDER BY user_id")
     assert [number for (number,) in found] == list(range(12))
+
+
+@pytest.mark.fault(4, "retried")
+def test_killed_when_the_position_was_set_back(broker: Broker, tmp_path: Path) -> None:
+    """Killed right after an accepted truncation was recorded, the retry goes on and records nothing twice."""
+    case = loaded_then_cut(broker, tmp_path)
+    run, accept = OneRun(case, "manual__2"), ["truncated:0:6:10"]
+    assert not run_step(run, "consume", (tmp_path, "step-05.set_back"), accept=accept)
+    assert query(case.place, "SELECT position, generation FROM topicledger_positions") == [(6, 1)]
+    case.send(sign_ups(range(8, 12)))
+    assert run_step(run, "consume", accept=accept)
+    accounts = run.load()
+    run.reconcile()
+    assert (accounts.loaded, accounts.duplicates) == (2, 2)
+    assert query(case.place, "SELECT position, generation FROM topicledger_positions") == [(10, 1)]
 
 
 def test_staged_before_the_position_was_set_back(broker: Broker, tmp_path: Path) -> None:

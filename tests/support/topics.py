@@ -23,11 +23,11 @@ _Found = TypeVar("_Found")
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
-def wait_for(what: str, look: Callable[[], _Found | None]) -> _Found:
+def wait_for(what: str, look: Callable[[], _Found | None], limit_s: float = LIMIT_S) -> _Found:
     """Look until there is something, and fail when that takes longer than anything should."""
-    deadline = time.monotonic() + LIMIT_S
+    deadline = time.monotonic() + limit_s
     while (found := look()) is None:
-        assert time.monotonic() < deadline, f"{what}: not within {LIMIT_S:.0f} s"
+        assert time.monotonic() < deadline, f"{what}: not within {limit_s:.0f} s"
         time.sleep(0.05)
     return found
 
