@@ -203,8 +203,10 @@ def cut(ground: Ground, rng: Random) -> None:
     ground.case.send(_records(ground, rng, rng.randint(1, 30)))
     log = ground.log()
     partition = rng.choice(sorted(log.high))
-    there = log.high[partition] - log.low[partition]
-    ground.cut(partition, log.high[partition] - int(there * rng.random()))
+    head = log.low[partition]
+    if rng.random() < 0.7:  # behind what is loaded, where it is a loss
+        head = max(head, ground.books.position.get((log.topic_id, partition), head))
+    ground.cut(partition, log.high[partition] - int((log.high[partition] - head) * rng.random()))
 
 
 def restore(ground: Ground, _: Random) -> None:
