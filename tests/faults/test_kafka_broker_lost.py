@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import Iterator
@@ -10,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
+import kafka_utils
 from devstack.broker import Broker, running_broker
+from tests.support.at_point import at_point
 from tests.support.cluster import paused
 from tests.support.places import duckdb_file
-from tests.support.records import good
+from tests.support.records import good, sign_ups
 from tests.support.steps import Case, OneRun, make_case, run_steps
 from tests.support.topics import LIMIT_S, Topics, wait_for
-from topicledger.errors import RetriableError
+from topicledger.errors import IntegrityError, RetriableError
+from topicledger.kafka.reader import RangeReader
 from topicledger.warehouse.contract import WarehouseSettings
 
 pytestmark = pytest.mark.slow
@@ -105,7 +109,7 @@ def test_broker_stands_still_while_producing(broker: Broker, own_case: Case) -> 
     case.oracle().require_every_record_once()
 
 
-def cut_while_producing(broker: Broker, case: Case) -> None:
+def cut_the_log(broker: Broker, case: Case) -> None:
     """Take the newest records from the log, as a leader does that never had them."""
     broker.kill()
     for folder in (broker.folder / "data").glob(f"{case.topic}-*"):
@@ -123,8 +127,44 @@ def test_producer_told_that_its_sequence_is_broken(broker: Broker, own_case: Cas
     case = own_case.with_extra({"batch.num.messages": 20})
     run = OneRun(case)
     with pytest.raises(RetriableError) as refused:
-        run.produce(interrupted(case, lambda: cut_while_producing(broker, case)))
+        run.produce(interrupted(case, lambda: cut_the_log(broker, case)))
     assert re.search(rf"[1-9]\d* of {RECORDS} not acknowledged", str(refused.value))
     accounts = run_steps(case, records=numbered()).accounts
     assert (accounts.loaded, accounts.acked_seen) == (RECORDS, RECORDS)
+    case.oracle().require_every_record_once()
+
+
+@pytest.mark.fault(34, "stopped")
+def test_acknowledged_records_lost_while_producing(broker: Broker, own_case: Case) -> None:
+    """Records that were acknowledged and then lost are missed at planning; produced again, the books close."""
+    case, run = own_case, OneRun(own_case)
+    run.produce(numbered(200))
+    cut_the_log(broker, case)
+    assert on_topic(case) < 200
+    with pytest.raises(IntegrityError, match="this run produced through"):
+        run.consume()
+    assert case.staged_files() == []
+    run.produce(numbered(200))
+    accounts = run.finish()
+    assert (accounts.loaded, accounts.acked_seen) == (200, 200)
+    case.oracle().require_every_record_once()
+
+
+@pytest.mark.fault(43, "retried")
+def test_broker_stands_still_during_the_read(broker: Broker, own_case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that nothing more comes to before its planned end fails, and is no success with fewer records."""
+    case = own_case.with_extra(SMALL_FETCHES)
+    case.send(sign_ups(range(RECORDS), partitions=2), **{"batch.num.messages": 50})
+    run = OneRun(case)
+    monkeypatch.setattr(kafka_utils, "RangeReader", functools.partial(RangeReader, idle_s=3.0))
+    with ExitStack() as standing:
+        at_point(monkeypatch, "step-09.chunk_read", lambda: standing.enter_context(paused(broker)))
+        began = time.monotonic()
+        with pytest.raises(RetriableError, match="nothing came for 3 s before the planned end: partition") as refused:
+            run.consume()
+        assert time.monotonic() - began < LIMIT_S
+    assert broker.bootstrap in str(refused.value)
+    assert f"ends at {RECORDS // 2}" in str(refused.value)
+    assert case.staged_files() == []
+    assert run.finish().loaded == RECORDS
     case.oracle().require_every_record_once()

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from topicledger.kafka.client import consumer_client
 from topicledger.kafka.failures import ErrorMemory, translate, translated
 from topicledger.kafka.settings import KafkaSettings
 
+log = logging.getLogger(__name__)
 
-def commit_offsets(consumer: Any, settings: KafkaSettings, topic: str, offsets: dict[int, int]) -> None:
-    """Commit a group's offsets and wait for the broker's answer.
+_OTHERS_GROUP = frozenset(
+    {
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.STALE_MEMBER_EPOCH,
+    }
+)
+"""How a broker refuses the offsets of a group that has members, from one that isn't a member."""
+
+
+def commit_offsets(consumer: Any, settings: KafkaSettings, group_id: str, topic: str, offsets: dict[int, int]) -> None:
+    """Commit a group's offsets and wait for the broker's answer. Where others are members of it, only say so.
 
     Raises:
         SettingsError: The group may not be used.
@@ -22,15 +35,34 @@ def commit_offsets(consumer: Any, settings: KafkaSettings, topic: str, offsets: 
     if not wanted:
         return
     with translated(f"committing offsets of {topic}", settings, topic=topic):
-        for committed in consumer.commit(offsets=wanted, asynchronous=False):
-            if committed.error is not None:
-                raise translate(committed.error, f"committing offsets of {topic}", settings, topic=topic)
+        for error in _refusals(consumer, wanted):
+            if error.code() not in _OTHERS_GROUP:
+                raise translate(error, f"committing offsets of {topic}", settings, topic=topic)
+            # Nothing reads these offsets back: whoever joined the group can't hold up a run by it.
+            log.warning(
+                "the offsets of group %s could not be set; only lag tools miss them: another consumer is a member of "
+                "that group: %s",
+                group_id,
+                error.str(),
+            )
+            return
+
+
+def _refusals(consumer: Any, wanted: list[TopicPartition]) -> list[KafkaError]:
+    try:
+        committed = consumer.commit(offsets=wanted, asynchronous=False)
+    except KafkaException as exception:
+        error = exception.args[0]
+        if isinstance(error, KafkaError) and error.code() in _OTHERS_GROUP:
+            return [error]
+        raise
+    return [partition.error for partition in committed if partition.error is not None]
 
 
 def commit_group(settings: KafkaSettings, group_id: str, topic: str, offsets: dict[int, int]) -> None:
     """Step 20: set a group's committed offsets from outside of it, for tools that show lag."""
     consumer = consumer_client(settings, group_id, ErrorMemory())
     try:
-        commit_offsets(consumer, settings, topic, offsets)
+        commit_offsets(consumer, settings, group_id, topic, offsets)
     finally:
         consumer.close()

@@ -38,6 +38,7 @@ _FETCH_RECORDS = 256
 _WAIT_S = 0.5
 _OUT_OF_RANGE = (KafkaError._LOG_TRUNCATION, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001
 _PROGRESS_S = 5.0
+_NO_TIMESTAMP = -1  # what the log has when the producer gave none; librdkafka passes it on as a time
 
 
 class RangeReader:
@@ -128,7 +129,7 @@ class RangeReader:
     def commit(self) -> None:
         """Step 12: commit the run's group through the plan's end, synchronously."""
         ends = {r.partition: r.end for r in self._plan.ranges}
-        commit_offsets(self._consumer, self._settings, self._plan.topic, ends)
+        commit_offsets(self._consumer, self._settings, self._group_id, self._plan.topic, ends)
 
     def _assign(self) -> None:
         wanted = []
@@ -193,7 +194,7 @@ class RangeReader:
         return Chunk(
             partitions=list(map(_PARTITION, kept)),
             offsets=list(map(_OFFSET, kept)),
-            timestamps_ms=[ms if kind else None for kind, ms in map(_TIMESTAMP, kept)],
+            timestamps_ms=[ms if kind and ms != _NO_TIMESTAMP else None for kind, ms in map(_TIMESTAMP, kept)],
             values=list(map(_VALUE, kept)),
             key=lambda index: kept[index].key(),
             headers=lambda index: kept[index].headers() or [],
