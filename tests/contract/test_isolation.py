@@ -11,6 +11,7 @@ import pytest
 from tests.contract.batches import TOPIC, apply, load, origin
 from tests.contract.loader import numbered
 from tests.contract.places import Place
+from topicledger.errors import RetriableError
 from topicledger.model.accounts import Accounts
 from topicledger.warehouse.ledger import LedgerTables
 
@@ -36,6 +37,18 @@ def test_the_second_load_reads_the_ledger_after_the_lock(postgres_place: Place) 
     waiting.join(60)
     [accounts] = found
     assert (accounts.already_loaded, accounts.loaded, accounts.duplicates) == (10, 5, 0)
+
+
+def test_a_second_load_of_the_same_process_is_kept_out(duckdb_file_place: Place) -> None:
+    """In DuckDB a load that locks while another one has the lock must try again, also when neither has records."""
+    warehouse = duckdb_file_place.ready()
+    origin(warehouse)
+    with warehouse.loading() as first, duckdb_file_place.warehouse().loading() as second:
+        first.lock_positions()
+        with pytest.raises(RetriableError):
+            second.lock_positions()
+    with warehouse.loading() as third:
+        assert len(third.lock_positions()) == 1
 
 
 def test_a_snapshot_is_one_state(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

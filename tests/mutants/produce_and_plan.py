@@ -367,7 +367,7 @@ PLAN = (
         ("step 7",),
         _PLANNING,
         "-(-cap // partitions_left)",
-        "cap // partitions_left",
+        "cap // len(waiting)",
         ("test_capped_runs_reach_the_end",),
     ),
     Mutant(

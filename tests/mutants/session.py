@@ -29,6 +29,17 @@ _BROUGHT = (
 _LOOK_AGAIN_S = 0.05
 
 
+class OneExample:
+    """Lets Hypothesis stop at the first example that fails: nobody reads a smaller one."""
+
+    def pytest_configure(self) -> None:
+        """Set it; pytest must have looked for its plugins before Hypothesis is imported."""
+        from hypothesis import Phase, settings
+
+        settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], database=None)
+        settings.load_profile("mutants")
+
+
 def main() -> None:
     """Serve until standard input ends."""
     for name in _BROUGHT:
@@ -63,7 +74,7 @@ def _run(order: dict[str, Any]) -> NoReturn:
         os.dup2(descriptor, onto)
     code = 3  # pytest's own for an internal error
     try:
-        code = int(pytest.main(order["arguments"]))
+        code = int(pytest.main(order["arguments"], plugins=[OneExample()]))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -19,7 +19,7 @@ from tests.mutants.mutant import ROOT, Mutant
 FAILED, BROKEN = "FAILED ", "ERROR "
 """How pytest begins the lines of what failed, and of what it couldn't prepare."""
 
-_OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=short", "--no-header")
+_OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:anyio", "--tb=short", "--no-header")
 _LIMIT_S = 1_800.0
 
 

@@ -10,7 +10,7 @@ from topicledger import retries
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.retries import with_retries
 
-LIMIT_S = 30.0
+LIMIT_S = 10.0
 
 
 def test_what_passes_is_tried_again() -> None:
