@@ -98,3 +98,17 @@ def test_reserved_words_and_upper_case(place: Place) -> None:
     accounts = load(warehouse, batch).accounts
     assert (accounts.loaded, accounts.duplicates, accounts.conflicts) == (2, 1, 1)
     assert place.query('SELECT "Select" FROM "Table"."group" ORDER BY 1') == [(0,), (1,)]
+
+
+def test_the_longest_names(place: Place) -> None:
+    """Names as long as a declaration may have them are kept whole: none of the tables is cut to another one's name."""
+    schema, table, column = "s" * 48, "t" * 48, "c" * 48
+    columns = tuple(Column(column, c.type, c.nullable) if c.name == "name" else c for c in COLUMNS)
+    warehouse = place.ready(f"{schema}.{table}", columns=columns)
+    origin(warehouse)
+    batch = Batch([OffsetRange(0, 0, 2)], columns=columns).row(0, 0, 1).dead(0, 1)
+    for row in batch.rows:
+        row[column] = row["name"]
+    assert load(warehouse, batch).accounts.loaded == 1
+    assert place.query(f"SELECT {column} FROM {schema}.{table}") == [("n",)]
+    assert place.query(f"SELECT reason FROM {schema}.{table}_dead_letters") == [("invalid_json",)]
