@@ -9,6 +9,7 @@ from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.kafka.failures import ErrorMemory, translate
 from topicledger.kafka.settings import KafkaSettings
 
+NO_TOKEN = "Failed to acquire SASL OAUTHBEARER token: "
 SETTINGS = KafkaSettings("kafka_default", {"bootstrap.servers": "broker:9092", "sasl.password": "hunter2"})
 
 
@@ -55,3 +56,58 @@ def test_a_broken_checksum_stops() -> None:
     translated = translate(KafkaError(KafkaError._BAD_MSG), "reading sales", SETTINGS, topic="sales")
     assert isinstance(translated, IntegrityError)
     assert "checksum" in str(translated)
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "step"),
+    [
+        (KafkaError._AUTHENTICATION, "SASL authentication error: invalid credentials", "sasl.password"),
+        (KafkaError._SSL, "SSL handshake failed: certificate verify failed", "ssl.ca.pem"),
+        (
+            KafkaError._TRANSPORT,
+            "Receive failed: tls alert certificate unknown: SSL alert number 46",
+            "ssl.certificate",
+        ),
+        (KafkaError._TRANSPORT, "Receive failed: alert certificate required: SSL alert number 116", "ssl.certificate"),
+        (KafkaError._AUTHENTICATION, f'{NO_TOKEN}{{"error": "invalid_client"}}', "sasl.oauthbearer"),
+        (KafkaError._AUTHENTICATION, f"{NO_TOKEN}SSL certificate OpenSSL verify result: unable", "https.ca.pem"),
+    ],
+)
+def test_a_refusal_names_the_keys_to_look_at(code: int, said: str, step: str) -> None:
+    """What one side refused of the other stops, with the keys that say so, however the client came to know it."""
+    memory = ErrorMemory()
+    memory(KafkaError(code, said))
+    memory(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+    translated = translate(KafkaError(KafkaError._TIMED_OUT), "reading sales", SETTINGS, memory)
+    assert isinstance(translated, SettingsError)
+    assert step in str(translated).partition("Next: ")[2]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (KafkaError._AUTHENTICATION, "SASL PLAIN mechanism handshake failed: Local: Broker transport failure"),
+        (KafkaError._AUTHENTICATION, "mechanism handshake failed: Broker: Request not valid in current SASL state"),
+        (KafkaError._AUTHENTICATION, f"{NO_TOKEN}Failed to connect to idp port 443: Could not connect to server"),
+        (KafkaError._AUTHENTICATION, f'{NO_TOKEN}{{"error": "temporarily_unavailable"}}'),
+        (KafkaError._TRANSPORT, "Receive failed: SSL alert number 80"),
+        (KafkaError._TRANSPORT, "Connect to broker:9092 failed: Connection refused"),
+    ],
+)
+def test_who_went_away_refused_nothing(code: int, said: str) -> None:
+    """A connection that broke, or a token endpoint that doesn't answer, is tried again, and said."""
+    memory = ErrorMemory()
+    memory(KafkaError(code, said))
+    memory(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+    translated = translate(KafkaError(KafkaError._TIMED_OUT), "reading sales", SETTINGS, memory)
+    assert isinstance(translated, RetriableError)
+    assert said in str(translated)
+
+
+def test_brokers_that_say_nothing_may_speak_another_protocol() -> None:
+    """Brokers that only close connections are the one sign of a wrong security.protocol."""
+    memory = ErrorMemory()
+    memory(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+    translated = translate(KafkaError(KafkaError._TIMED_OUT), "reading sales", SETTINGS, memory)
+    assert isinstance(translated, RetriableError)
+    assert "does security.protocol fit the listener?" in str(translated)
