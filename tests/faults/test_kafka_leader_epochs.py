@@ -49,6 +49,7 @@ def test_changed_leaders_raise_no_false_alarm(broker: Broker, case: Case) -> Non
     aborted(bootstrap, case.topic, sign_ups(range(20, 30), partitions=2))
     markers_only = run_steps(case, "markers").accounts
     assert (markers_only.records, markers_only.invisible) == (0, 12)
+    assert None not in epochs(case)
     assert run_steps(case, "nothing").accounts.records == 0
     restart(broker)
     committed(bootstrap, case.topic, sign_ups(range(30, 40), partitions=2))

@@ -240,7 +240,7 @@ PLAN = (
         _PLANNER,
         "truncations += self._grown_again(state, positions)",
         "pass",
-        ("test_truncated_and_grown_again",),
+        ("test_unclean_election_and_more_records_since",),
     ),
     Mutant(
         "generation isn't raised when a position is set back",

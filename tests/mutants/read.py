@@ -17,7 +17,7 @@ READ = (
         _READER,
         'epoch: dict[str, Any] = {} if known is None else {"leader_epoch": known}',
         "epoch: dict[str, Any] = {}",
-        ("test_truncated_and_grown_again",),
+        ("test_unclean_election_and_more_records_since",),
     ),
     Mutant(
         "uncommitted records are read",
@@ -200,6 +200,14 @@ READ = (
     ),
     Mutant(
         "the last record's leader epoch is kept, not the position's",
+        ("step 12", "guarantee 4"),
+        _READER,
+        "progress.finish(known if known is not None and known >= 0 else None)",
+        "progress.finish(progress.planned.leader_epoch if progress._epoch is None else progress._epoch)",
+        ("test_changed_leaders_raise_no_false_alarm",),
+    ),
+    Mutant(
+        "a range without records forgets the leader epoch",
         ("step 12", "guarantee 4"),
         _READER,
         "progress.finish(known if known is not None and known >= 0 else None)",

@@ -46,10 +46,10 @@ SETTINGS = (
     Mutant(
         "a secret of several lines is masked as a whole only",
         ("secrets",),
-        _SETTINGS,
+        "src/topicledger/masking.py",
         "for text in (secret, *lines):",
         "for text in (secret,):",
-        ("test_secrets_are_found_in_every_form",),
+        ("test_every_form_is_given",),
     ),
     Mutant(
         "what was opened before a fork is used in it",
@@ -135,7 +135,7 @@ SETTINGS = (
         "secrets of the Extra aren't masked in logs",
         ("settings", "secrets"),
         _DAG,
-        "mask_secret(secret)",
+        "mask_secret(text)",
         "pass",
         ("test_secrets_of_the_extra_are_masked",),
     ),
