@@ -24,25 +24,21 @@ BATCH = [(r.key, r.value) for r in sign_ups(range(20))]
 
 
 @pytest.mark.fault(19, "stopped")
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
+def test_a_changed_receipt(duckdb_case: Case) -> None:
+    """A receipt that claims another topic, other offsets, another attempt or another number stops the run."""
+    run = OneRun(duckdb_case)
+    honest = run.produce(BATCH)
+    claims: list[tuple[dict[str, Any], str]] = [
         ({"topic_id": "AAAAAAAAAAAAAAAAAAAAAA"}, "was recreated after this run produced"),
         ({"ranges": (OffsetRange(0, 0, 10**6),)}, "it ends at .* this run produced through 1000000"),
         ({"attempt": "0" * 16}, "don't close"),
         ({"acked": 19}, "don't close"),
         ({"acked": 21}, "don't close"),
-    ],
-)
-def test_a_changed_receipt(duckdb_case: Case, changes: dict[str, Any], says: str) -> None:
-    """A receipt that claims another topic, other offsets, another attempt or another number stops the run."""
-    run = OneRun(duckdb_case)
-    run.produce(BATCH)
-    honest = run.receipt
-    assert honest is not None
-    run.receipt = msgspec.structs.replace(honest, **changes)
-    with pytest.raises(IntegrityError, match=says):
-        run.finish()
+    ]
+    for changes, says in claims:
+        run.receipt = msgspec.structs.replace(honest, **changes)
+        with pytest.raises(IntegrityError, match=says):
+            run.finish()
     run.receipt = honest
     assert run.finish().loaded == len(BATCH)
     duckdb_case.oracle().require_every_record_once()
