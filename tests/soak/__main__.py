@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 import tempfile
 import threading
@@ -26,6 +27,8 @@ def main() -> int:
     parser.add_argument("--sequences", type=int, default=1, help="how many, with the seeds that follow")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO if asked.sequences == 1 else logging.CRITICAL)
+    for ending in (signal.SIGINT, signal.SIGTERM):  # also when it was started in the background
+        signal.signal(ending, signal.default_int_handler)
     outcomes: list[Outcome] = []
     try:
         soak(list(range(asked.seed, asked.seed + asked.sequences)), outcomes)
