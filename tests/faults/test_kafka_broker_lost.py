@@ -10,11 +10,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Message, Producer
 
 import kafka_utils
 from devstack.broker import Broker, running_broker
 from tests.support.at_point import at_point
 from tests.support.cluster import paused
+from tests.support.old_answers import old_answers
 from tests.support.places import duckdb_file
 from tests.support.records import good, sign_ups
 from tests.support.steps import Case, OneRun, make_case, run_steps
@@ -168,3 +170,35 @@ def test_broker_stands_still_during_the_read(broker: Broker, own_case: Case, mon
     assert case.staged_files() == []
     assert run.finish().loaded == RECORDS
     case.oracle().require_every_record_once()
+
+
+@pytest.mark.fault(29, "goes on", stands_in="this broker knows the offset of a batch that comes again, and says it")
+def test_delivery_reports_without_an_offset(place: WarehouseSettings, tmp_path: Path) -> None:
+    """A batch that the broker calls a duplicate, so that its reports have no offset, counts as acknowledged."""
+    with old_answers() as proxy:
+        advertised = {"advertised.listeners": f"PLAINTEXT://{proxy.address}"}
+        with running_broker(tmp_path / "broker", advertised) as broker:
+            host, port = broker.bootstrap.split(":")
+            proxy.server = (host, int(port))
+            case = make_case(Topics(proxy.address), place, tmp_path)
+            proxy.to_change = 1
+            assert reported_offsets(case, good(500)) == [None]
+            proxy.to_change = 4
+            accounts = run_steps(case.with_extra({"batch.num.messages": 20}), records=numbered(400)).accounts
+            assert proxy.changed == 4
+            assert (accounts.loaded, accounts.acked, accounts.acked_seen) == (401, 400, 400)
+            case.oracle().require_every_record_once()
+
+
+def reported_offsets(case: Case, value: bytes) -> list[int | None]:
+    """The offset in the delivery report of one record, sent by a plain idempotent client."""
+    offsets: list[int | None] = []
+
+    def on_delivery(error: object, message: Message) -> None:
+        assert error is None
+        offsets.append(message.offset())
+
+    producer = Producer({"bootstrap.servers": case.topics.bootstrap, "enable.idempotence": True})
+    producer.produce(case.topic, value=value, on_delivery=on_delivery)
+    assert producer.flush(LIMIT_S) == 0
+    return offsets

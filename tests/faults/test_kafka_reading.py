@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +18,26 @@ from tests.support.oracle import read_topic
 from tests.support.records import Record, good, sign_ups
 from tests.support.step_process import run_step
 from tests.support.steps import Case, OneRun, make_case, run_steps
-from tests.support.topics import Topics, quiet, wait_for
-from topicledger.errors import IntegrityError
+from tests.support.topics import LIMIT_S, Topics, quiet, wait_for
+from topicledger import retries
+from topicledger.errors import IntegrityError, RetriableError
 from topicledger.warehouse.contract import WarehouseSettings
+
+
+@pytest.mark.fault(26, "retried")
+def test_a_name_that_does_not_resolve(duckdb_case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker whose name nobody knows ends both steps after a bounded time, with the name and without the password."""
+    monkeypatch.setattr(retries, "RETRY_S", 0.5)
+    secret = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.password": "hunter2"}
+    nowhere = {"bootstrap.servers": "no-broker.invalid:9092", "sasl.username": "etl", **secret}
+    run, began = OneRun(duckdb_case.with_extra(nowhere)), time.monotonic()
+    for step in (lambda: run.produce([(b"1", good(1))]), run.consume):
+        with pytest.raises(RetriableError, match=r"no-broker\.invalid:9092 .connection kafka_default") as refused:
+            step()
+        assert "Failed to resolve" in str(refused.value)
+        assert "hunter2" not in str(refused.value)
+    assert time.monotonic() - began < LIMIT_S
+    assert duckdb_case.staged_files() == []
 
 
 @pytest.mark.fault(31, "goes on")

@@ -135,7 +135,18 @@ class BatchProducer:
             return RetriableError(f"{doing}, without a delivery report", topic=self._topic)
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and message is not None:
             return self._too_large(message.key(), message.value(), str(error))
+        if error.code() == KafkaError._MSG_TIMED_OUT:  # noqa: SLF001 - librdkafka's local codes
+            doing += self._too_few_replicas()
         return translate(error, doing, self._settings, self._memory, topic=self._topic)
+
+    def _too_few_replicas(self) -> str:
+        """What the broker refused the records for: the client tries again until time is up, and tells only that."""
+        try:
+            with TopicObserver(self._settings, self._topic) as observer:
+                short = observer.too_few_in_sync()
+        except TopicLedgerError:
+            return ""
+        return f" ({short})" if short else ""
 
     def _too_large(self, key: Any, value: Any, said: str) -> SettingsError:
         size = len(value or b"") + len(key or b"")

@@ -108,6 +108,18 @@ class TopicObserver:
             log.info("%s of %s is not known: %s", name, self._topic, exception.args[0])
             return None
 
+    def too_few_in_sync(self) -> str | None:
+        """Which partitions have fewer replicas in sync than the topic needs for a record; None when none has.
+
+        Raises:
+            SettingsError: As `topic_id`.
+            RetriableError: The broker doesn't answer.
+        """
+        needed = int(self.setting("min.insync.replicas") or 1)
+        short = [p for p in self._describe().partitions if len(p.isr) < needed]
+        said = [f"partition {p.id} has {len(p.isr)} of {needed} replicas in sync that it needs" for p in short]
+        return ", ".join(said) or None
+
     def _describe(self) -> Any:
         with translated(f"describing topic {self._topic}", self._settings, self._memory, topic=self._topic):
             collection = TopicCollection([self._topic])
