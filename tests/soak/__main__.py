@@ -11,6 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from types import FrameType
 
 from devstack.broker import running_broker
 from devstack.postgres import Postgres, running_postgres
@@ -18,6 +19,7 @@ from tests.soak.sequence import Bench, Outcome, run_sequence
 from tests.soak.summary import failed, table
 
 _BENCHES = 2
+_ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> int:
@@ -27,8 +29,8 @@ def main() -> int:
     parser.add_argument("--sequences", type=int, default=1, help="how many, with the seeds that follow")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO if asked.sequences == 1 else logging.CRITICAL)
-    for ending in (signal.SIGINT, signal.SIGTERM):  # also when it was started in the background
-        signal.signal(ending, signal.default_int_handler)
+    for ending in _ENDINGS:  # also when it was started in the background
+        signal.signal(ending, _stop)
     outcomes: list[Outcome] = []
     try:
         soak(list(range(asked.seed, asked.seed + asked.sequences)), outcomes)
@@ -66,6 +68,12 @@ def soak(seeds: list[int], outcomes: list[Outcome]) -> None:
             folder.mkdir()
         for working in [pool.submit(work, postgres, folder) for folder in folders]:
             working.result()
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    for ending in _ENDINGS:
+        signal.signal(ending, signal.SIG_IGN)  # what is running ends by itself, and leaves nothing behind
+    raise KeyboardInterrupt
 
 
 def _progress(outcome: Outcome, done: int, total: int) -> str:
