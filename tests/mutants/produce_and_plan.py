@@ -360,7 +360,7 @@ PLAN = (
         _PLANNING,
         "end=froms[m.partition] + shares[m.partition],",
         "end=positions[m.partition].position + shares[m.partition],",
-        ("test_plan_reads_what_is_new_and_no_more",),
+        ("test_a_cap_is_shared_out_and_says_what_it_leaves",),
     ),
     Mutant(
         "a small cap advances nothing",
@@ -376,7 +376,7 @@ PLAN = (
         _PLANNING,
         "available if max_records is None else _shares(available, max_records)",
         "available",
-        ("test_plan_reads_what_is_new_and_no_more",),
+        ("test_a_cap_is_shared_out_and_says_what_it_leaves",),
     ),
     Mutant(
         "what a cap leaves isn't said",
@@ -384,7 +384,7 @@ PLAN = (
         _PLANNING,
         "left = sum(available.values()) - sum(shares.values())",
         "left = 0",
-        ("test_plan_reads_what_is_new_and_no_more",),
+        ("test_a_cap_is_shared_out_and_says_what_it_leaves",),
     ),
     Mutant(
         "a recreated topic's plan has the old one's id",

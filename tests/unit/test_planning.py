@@ -42,7 +42,7 @@ watermarks = st.tuples(*[st.integers(0, 50)] * 3).map(sorted)
 states = st.lists(watermarks, min_size=1, max_size=6).map(lambda marks: topic(*(tuple(m) for m in marks)))
 
 
-@given(states, st.lists(st.integers(0, 60), min_size=6, max_size=6), st.none() | st.integers(1, 200))
+@given(states, st.lists(st.integers(0, 60), min_size=6, max_size=6), st.sampled_from([None, 1, 3, 10, 40, 200]))
 def test_plan_reads_what_is_new_and_no_more(state: TopicState, at_offsets: list[int], cap: int | None) -> None:
     """A range begins at its position, ends at the last stable offset at most, and what a cap leaves is counted."""
     positions = [
@@ -59,6 +59,13 @@ def test_plan_reads_what_is_new_and_no_more(state: TopicState, at_offsets: list[
         available += max(0, marks.last_stable - planned.read_from)
     assert made.left == available - read
     assert read == (available if cap is None else min(cap, available))
+
+
+def test_a_cap_is_shared_out_and_says_what_it_leaves() -> None:
+    """A cap counts from where reading starts; what one partition doesn't need goes to the others; the rest is left."""
+    made = plan(topic((0, 2, 2), (5, 20, 20), (0, 9, 9)), at(0, 0), at(1, 3), at(2, 9), cap=10)
+    assert [(r.start, r.read_from, r.end) for r in made.ranges] == [(0, 0, 2), (3, 5, 13), (9, 9, 9)]
+    assert made.left == 7
 
 
 @given(states, st.integers(1, 7))

@@ -255,9 +255,14 @@ def test_unread_bytes_are_verified(folder: Path) -> None:
     """Bytes that the reader left unread count, so that nothing can be hidden behind what was parsed."""
     handle = stage(folder)
     rows = Path(handle.path.replace(".manifest.json", ".csv"))
-    rows.write_bytes(rows.read_bytes() + b"1,\n")
-    with open_batch(str(folder), handle) as batch, pytest.raises(IntegrityError, match="was changed"):
-        batch.verify()
+    staged = rows.read_bytes()
+    rows.write_bytes(staged + b"1,\n")
+    with open_batch(str(folder), handle) as batch:
+        assert batch.rows.read(len(staged)) == staged
+        for other in (batch.dead_letters, batch.tombstones, batch.jumps):
+            other.read()
+        with pytest.raises(IntegrityError, match="was changed"):
+            batch.verify()
 
 
 def test_manifest_of_another_plan(folder: Path) -> None:
