@@ -42,7 +42,7 @@ def test_hostile_names(name: str) -> None:
         {"columns": (*SIGNUPS.columns, column), "key": name},
     ):
         with pytest.raises(SettingsError, match="is not usable as a table or column name") as refused:
-            dataclasses.replace(SIGNUPS, **change)  # type: ignore[arg-type]
+            dataclasses.replace(SIGNUPS, **change)
         assert repr(name) in str(refused.value)
 
 
