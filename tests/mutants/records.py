@@ -71,7 +71,7 @@ RECORDS = (
         "src/topicledger/rejections.py",
         r'shortened.replace("\0", "\\u0000")',
         "shortened",
-        ("test_what_a_dead_letter_says_can_be_stored",),
+        ("test_a_quoted_nul_is_spelled_out",),
     ),
     Mutant(
         "Kafka's timestamp outside the calendar is staged",
