@@ -18,7 +18,6 @@ def header_only(run: OneRun) -> bool:
 
 
 @pytest.mark.fault(39, "goes on")
-@pytest.mark.fault(39, "goes on")
 def test_empty_topic(case: Case) -> None:
     """An empty topic stages a file with a header only, closes its books, and leaves a row in the ledger."""
     run = OneRun(case)
@@ -31,7 +30,6 @@ def test_empty_topic(case: Case) -> None:
     case.oracle().require_every_record_once()
 
 
-@pytest.mark.fault(39, "goes on")
 @pytest.mark.fault(39, "goes on")
 def test_empty_range(duckdb_case: Case) -> None:
     """A run with nothing new succeeds without a record, and has a ledger row of its own."""
@@ -109,7 +107,6 @@ def test_origin_latest_without_a_batch_of_its_own(duckdb_case: Case) -> None:
     case.oracle().require_every_record_once(before_origin=10)
 
 
-@pytest.mark.fault(38, "goes on")
 @pytest.mark.fault(38, "goes on")
 def test_partitions_added(case: Case) -> None:
     """Partitions that appear between two runs are read from their first offset."""
