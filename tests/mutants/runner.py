@@ -16,7 +16,7 @@ from pathlib import Path
 from devstack.broker import running_broker
 from devstack.topics import reachable
 from tests.mutants.mutant import ROOT, Mutant, StaleError
-from tests.mutants.trees import BROKEN, FAILED, Outcome, Tree
+from tests.mutants.trees import FAILED, Outcome, Tree
 
 KILLED, SURVIVED, STALE, ERROR = "killed", "survived", "stale", "error"
 
@@ -131,7 +131,7 @@ def _baseline(trees: Sequence[Tree], mutants: Sequence[Mutant], say: Callable[[s
     failures = [said for outcome in outcomes for said in outcome.failures]
     for outcome in outcomes:
         if outcome.code not in (0, 1):
-            failures = [f"{FAILED}tests/ - pytest ended with {outcome.code}: {outcome.output[-1_000:]}"]
+            failures = [f"{FAILED} - pytest ended with {outcome.code}: {outcome.output[-1_000:]}"]
     say("\n".join([f"{len(node_ids)} tests without a mutant, in {time.monotonic() - started:.0f} s", *failures]))
     return failures
 
@@ -139,7 +139,7 @@ def _baseline(trees: Sequence[Tree], mutants: Sequence[Mutant], say: Callable[[s
 def _failed(mutant: Mutant, failures: Sequence[str]) -> str:
     """Which of the mutant's tests, or of those that all rest on, fails without it."""
     for failure in failures:
-        name = failure.removeprefix(FAILED).removeprefix(BROKEN)
+        name = failure.partition(" ")[2]
         for node in (*mutant.node_ids(), OWN_TREE):
             if name.startswith((node, "tests/ ")):
                 return failure

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.mutants.mutant import ROOT, Mutant
 
-FAILED, BROKEN = "FAILED ", "ERROR "
+FAILED, BROKEN = "FAILED tests/", "ERROR tests/"
 """How pytest begins the lines of what failed, and of what it couldn't prepare."""
 
 _OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:anyio", "--tb=short", "--no-header")
