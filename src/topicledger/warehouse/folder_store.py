@@ -58,7 +58,7 @@ class FolderStore:
         """The next names in a folder that come after a name, in ascending order."""
         with self._translated("listing", folder):
             try:
-                return sorted(name for name in os.listdir(self._path / folder) if name > after)[:PAGE]
+                return sorted(file.name for file in (self._path / folder).iterdir() if file.name > after)[:PAGE]
             except FileNotFoundError:
                 return []
 

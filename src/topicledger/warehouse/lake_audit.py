@@ -46,9 +46,7 @@ def _orphans(logged: Mapping[tuple[str, str], int], there: Mapping[tuple[str, st
         )
 
 
-def _lost(
-    logged: Mapping[tuple[str, str], int], there: Mapping[tuple[str, str], int], location: str
-) -> Iterator[str]:
+def _lost(logged: Mapping[tuple[str, str], int], there: Mapping[tuple[str, str], int], location: str) -> Iterator[str]:
     lost = sorted(file for file, size in logged.items() if there.get(file) != size)
     if lost:
         named = ", ".join("/".join(file) for file in lost[:_NAMED])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import duckdb
+import msgspec
 import pyarrow as pa
 
 from topicledger.crash_points import crash_point
@@ -26,8 +27,6 @@ from topicledger.warehouse.scratch import Scratch
 from topicledger.warehouse.staged import StagedSql
 from topicledger.warehouse.tables import Tables
 from topicledger.warehouse.transaction import SqlLoad
-
-import msgspec
 
 
 class LakeLoad:
@@ -93,7 +92,7 @@ class LakeLoad:
         self._require_counts(files, self._after)
         for file in files:
             self._store.upload(f"{folders(self._tables)[file.entry.kind]}/{file.entry.name}", file.path)
-        crash_point("step-18.files_written")
+        crash_point("step-19.files_written")
         self._log.append(msgspec.structs.replace(self._after, files=tuple(file.entry for file in files)))
         crash_point("step-19.entry_created")
 

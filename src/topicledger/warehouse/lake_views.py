@@ -33,16 +33,21 @@ def ddl(location: str, tables: Tables, key: str) -> tuple[str, ...]:
     logs = f"{location}/{LOGS}/{tables.schema}.*/*.json"
     files = {kind: f"{location}/{folder}/*.parquet" for kind, folder in folders(tables).items()}
     loaded = f"{quoted(tables.schema)}.{quoted(tables.rows.name + '_loaded')}"
+    views = (
+        (tables.batches.sql, _batches(logs)),
+        (tables.positions.sql, _positions(logs)),
+        (loaded, _logged(tables.rows, files["rows"], log, "rows", ", f._sequence")),
+        (tables.rows.sql, _first_of_each(key, loaded)),
+        (tables.dead_letters.sql, _logged(tables.dead_letters, files["dead_letters"], log, "dead_letters", "")),
+    )
+    schema = f"CREATE SCHEMA IF NOT EXISTS {quoted(tables.schema)}"
+    return (schema, *(f"CREATE OR REPLACE VIEW {name} AS\n{query}" for name, query in views))
+
+
+def _first_of_each(key: str, loaded: str) -> str:
     return (
-        f"CREATE SCHEMA IF NOT EXISTS {quoted(tables.schema)}",
-        f"CREATE OR REPLACE VIEW {tables.batches.sql} AS\n{_batches(logs)}",
-        f"CREATE OR REPLACE VIEW {tables.positions.sql} AS\n{_positions(logs)}",
-        f"CREATE OR REPLACE VIEW {loaded} AS\n{_logged(tables.rows, files['rows'], log, 'rows', ', f._sequence')}",
-        f"CREATE OR REPLACE VIEW {tables.rows.sql} AS\nSELECT * EXCLUDE (_sequence) FROM {loaded}\n"
-        f"QUALIFY ROW_NUMBER() OVER (\n"
-        f"    PARTITION BY {quoted(key)} ORDER BY _sequence, _kafka_partition, _kafka_offset\n) = 1",
-        f"CREATE OR REPLACE VIEW {tables.dead_letters.sql} AS\n"
-        f"{_logged(tables.dead_letters, files['dead_letters'], log, 'dead_letters', '')}",
+        f"SELECT * EXCLUDE (_sequence) FROM {loaded}\nQUALIFY ROW_NUMBER() OVER (\n"
+        f"    PARTITION BY {quoted(key)} ORDER BY _sequence, _kafka_partition, _kafka_offset\n) = 1"
     )
 
 

@@ -85,9 +85,7 @@ class Log:
         columns: tuple[LoggedColumn, ...] | None = None,
     ) -> LogEntry:
         """The entry that would follow; nothing is written."""
-        return following(
-            before, writer=_writer(), written_at=_now(), positions=positions, row=row, columns=columns
-        )
+        return following(before, writer=_writer(), written_at=_now(), positions=positions, row=row, columns=columns)
 
     def append(self, entry: LogEntry) -> None:
         """Write the entry under its number, unless the number is taken.

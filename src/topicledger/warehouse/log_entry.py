@@ -21,7 +21,7 @@ ENTRY_VERSION = 1
 """Version of an entry's format, stored in each, so that an upgrade can read it."""
 
 BLOCK = 200
-"""An entry names the batches before it, back to the last multiple of this: so many entries are looked up by one read."""
+"""An entry names the rows of those before it, back to the last multiple of this: one read looks that many up."""
 
 
 class LoggedColumn(msgspec.Struct, frozen=True, array_like=True):

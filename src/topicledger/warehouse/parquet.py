@@ -59,7 +59,8 @@ def write_files(
         empty: Whether a file is written when there is no row.
     """
     wanted = schema(columns)
-    written, batches = [], iter(reader)
+    written: list[WrittenFile] = []
+    batches = iter(reader)
     while True:
         path, records = folder / f"{kind}.{secrets.token_hex(8)}.parquet", 0
         with parquet.ParquetWriter(path, wanted, compression="zstd") as writer:

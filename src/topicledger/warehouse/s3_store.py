@@ -30,7 +30,7 @@ EXTRA = (
     "role_arn",
     "assume_role_kwargs",
 )
-"""The keys of the connection's Extra that say where the bucket is and who asks, named as Airflow's AWS connection does."""
+"""The keys of the connection's Extra for bucket and credentials; all but the first two are those of Airflow's own."""
 
 _PREFIX = re.compile(r"[A-Za-z0-9._=-]+(/[A-Za-z0-9._=-]+)*\Z")
 _CONFLICTS = 5

@@ -40,6 +40,8 @@ class Scratch(DuckdbSession):
             WarehouseSettings(settings.conn_id, "duckdb", extra=extra), folder / "scratch.duckdb", create=True
         )
         self.folder = folder
+        # One transaction that is never committed: nothing has to reach the disk but what doesn't fit into memory.
+        self.begin()
         for statement in schema.ddl(tables, DUCKDB):
             self.execute(statement)
 
