@@ -73,7 +73,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a case on every kind of warehouse but those that `SQL_ONLY` excepts."""
     if "place" in metafunc.fixturenames and not hasattr(metafunc.module, "place"):
         kinds = KINDS[:2] if metafunc.function.__name__ in SQL_ONLY else KINDS
-        metafunc.parametrize("place", kinds, indirect=True)
+        # What differs from the folder is the store: test_s3.py has that, and two loaders at once.
+        quick = metafunc.module.__name__.endswith("test_concurrency")
+        slow = () if quick else pytest.mark.slow
+        metafunc.parametrize(
+            "place", [pytest.param(kind, marks=slow if kind == "s3" else ()) for kind in kinds], indirect=True
+        )
 
 
 @pytest.fixture

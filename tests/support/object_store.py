@@ -31,18 +31,19 @@ class Fault:
     Args:
         method: The HTTP method.
         part: A part of the object's key.
-        status: Answer with this status; 0: carry the request out, then close the connection without an answer.
+        status: Answer with this status; 0: carry the request out, then close the connection without an answer;
+            None: carry it out.
         code: S3's code in the answer.
         times: How often.
-        before: Called first, in the server's thread.
+        before: Called first, in the server's thread, with the request's WSGI environment.
     """
 
     method: str
     part: str
-    status: int = 0
+    status: int | None = 0
     code: str = ""
     times: int = 1
-    before: Callable[[], None] | None = None
+    before: Callable[[dict[str, Any]], object] | None = None
     seen: int = 0
 
     def fits(self, environ: dict[str, Any]) -> bool:
@@ -114,14 +115,18 @@ class _Server:
         if fault is None:
             return self._carried_out(environ, start_response)
         if fault.before is not None:
-            fault.before()
+            fault.before(environ)
+        if fault.status is None:
+            return self._carried_out(environ, start_response)
         if not fault.status:
             self._carried_out(environ, lambda *_: None)
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             return ()
         body = f"<Error><Code>{fault.code}</Code><Message>told to</Message></Error>".encode()
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        start_response(f"{fault.status} Told", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+        start_response(
+            f"{fault.status} Told", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]
+        )
         return (body,)
 
     def _fault(self, environ: dict[str, Any]) -> Fault | None:
@@ -143,7 +148,7 @@ def running_object_store() -> Iterator[ObjectStore]:
     """Start the emulator on a free port; it ends with the block."""
     store = ObjectStore("")
     application = _Server(store, DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Quiet)  # type: ignore[arg-type]
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Quiet)
     store.endpoint = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

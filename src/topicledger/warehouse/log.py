@@ -165,15 +165,14 @@ class Log:
     def _newest(self) -> int:
         """The newest entry's number, or 0. Asks where the log ends rather than reading all its names."""
         newest, more = self._page(0)
-        step, past = PAGE, None
-        while more:
+        step, past = 0, None
+        while more and newest != past:
             if past is not None and past - newest <= PAGE:
-                found, _ = self._page(newest)
-                return found or newest
+                return self._page(newest)[0] or newest
             probe = newest + step if past is None else (newest + past) // 2
             found, more_there = self._page(probe)
             if found:
-                newest, more, step = found, more_there, 2 * step
+                newest, more, step = found, more_there, 2 * step or PAGE
             else:
                 past = probe
         return newest

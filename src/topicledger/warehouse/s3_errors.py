@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from botocore import exceptions as boto  # type: ignore[import-untyped] # ships no types
+from boto3.exceptions import Boto3Error  # type: ignore[import-untyped] # ships no types
+from botocore import exceptions as boto  # type: ignore[import-untyped]
 
 from topicledger.errors import IntegrityError, RetriableError, SettingsError, TopicLedgerError
 
@@ -48,12 +49,13 @@ def failed(error: Exception, where: str) -> TopicLedgerError:
         error: What boto3 raised.
         where: Connection, place and what was being done.
     """
-    cause = error.__context__ if not isinstance(error, boto.ClientError | boto.BotoCoreError) else error
+    # What uploads files hides the client's own error behind one of its own.
+    cause = error.__context__ if isinstance(error, Boto3Error) and error.__context__ else error
     if isinstance(cause, boto.ClientError):
         said = cause.response.get("Error", {}).get("Message", "")
         return _refused(code_of(cause), _status(cause), f"{where}: {code_of(cause)}: {str(said)[:300]}")
     text = f"{where}: {' '.join(str(error).split())[:300]}"
-    if isinstance(cause, _SETTINGS | ValueError):
+    if isinstance(cause, (*_SETTINGS, ValueError)):
         return SettingsError(f"{text}. Correct the connection: key, region, endpoint, bucket")
     return RetriableError(f"{text}. Nothing was changed, or the ledger tells; try again")
 

@@ -53,8 +53,12 @@ class S3Store:
     def __init__(self, settings: WarehouseSettings) -> None:
         self._conn_id = settings.conn_id
         self._bucket, self._prefix = _place(settings)
-        with self._translated("connecting"):
-            self._client = _client(settings)
+        try:
+            with self._translated("connecting"):
+                self._client = _client(settings)
+        except ValueError as error:
+            # boto3 checks the endpoint's form by itself, and says so with its value.
+            raise failed(error, f"connection {self._conn_id}, {self.location}") from error
 
     @property
     def location(self) -> str:
