@@ -11,7 +11,7 @@ import pytest
 
 from devstack.postgres import Postgres, running_postgres
 from tests.contract.places import KINDS, SQL_ONLY, Place, duckdb_place, folder_place
-from tests.support.object_store import ObjectStore, running_object_store
+from tests.support.object_store import ObjectStore
 from topicledger.warehouse.contract import WarehouseSettings
 
 
@@ -47,12 +47,6 @@ def duckdb_file_place(tmp_path: Path) -> Place:
 @pytest.fixture
 def local_folder_place(tmp_path: Path) -> Place:
     return folder_place(tmp_path)
-
-
-@pytest.fixture(scope="session")
-def object_store() -> Iterator[ObjectStore]:
-    with running_object_store() as running:
-        yield running
 
 
 @pytest.fixture

@@ -52,10 +52,10 @@ def _first_of_each(key: str, loaded: str) -> str:
 
 
 def _batches(logs: str) -> str:
-    picked = ",\n    ".join(f"{_field(column)} AS {quoted(column.name)}" for column in BATCHES)
+    picked = ",\n    ".join(f"{_field(column)} AS {column.name}" for column in BATCHES)
     return (
         f"SELECT\n    {picked}\n"
-        f"FROM read_json({_literal(logs)}, columns = {{'row': 'JSON'}})\nWHERE \"row\" IS NOT NULL"
+        f"FROM read_json(\n    {_literal(logs)}, columns = {{'row': 'JSON'}}\n)\nWHERE \"row\" IS NOT NULL"
     )
 
 
@@ -69,14 +69,15 @@ def _field(column: StoredColumn) -> str:
 
 def _positions(logs: str) -> str:
     fields = [column for column in POSITIONS if column.name != "target"]
-    picked = ", ".join(f"p.{quoted(column.name)}" for column in fields)
-    shape = ", ".join(f"{quoted(column.name)} {DUCKDB.types[column.type]}" for column in fields)
+    picked = ", ".join(f"p.{column.name}" for column in fields)
+    shape = ", ".join(f"{column.name} {DUCKDB.types[column.type]}" for column in fields)
     return (
         f"SELECT target, {picked}\n"
         "FROM (\n    SELECT target, unnest(positions) AS p FROM (\n"
         "        SELECT target, arg_max(positions, sequence) AS positions\n"
         f"        FROM read_json(\n            {_literal(logs)},\n"
-        f"            columns = {{'target': 'VARCHAR', 'sequence': 'BIGINT', 'positions': 'STRUCT({shape})[]'}}\n"
+        f"            columns = {{'target': 'VARCHAR', 'sequence': 'BIGINT', 'positions':\n"
+        f"                'STRUCT({shape})[]'}}\n"
         "        )\n        GROUP BY target\n    )\n)"
     )
 
@@ -86,10 +87,11 @@ def _logged(table: Table, files: str, log: str, kind: str, more: str) -> str:
     replaced = ", ".join(f"CAST({quoted(c.name)} AS {DUCKDB.types[c.type]}) AS {quoted(c.name)}" for c in casts)
     return (
         f"SELECT d.* EXCLUDE (_file){f' REPLACE ({replaced})' if replaced else ''}{more}\n"
-        f"FROM read_parquet({_literal(files)}, union_by_name = true, hive_partitioning = false, filename = '_file') d\n"
+        f"FROM read_parquet(\n    {_literal(files)},\n"
+        "    union_by_name = true, hive_partitioning = false, filename = '_file'\n) d\n"
         "JOIN (\n    SELECT _sequence, file.name FROM (\n"
         "        SELECT sequence AS _sequence, unnest(files) AS file\n"
-        f"        FROM read_json({_literal(log)}, columns = {_FILES})\n"
+        f"        FROM read_json(\n            {_literal(log)},\n            columns = {_FILES}\n        )\n"
         f"    ) WHERE file.kind = '{kind}'\n) f ON parse_filename(d._file) = f.name"
     )
 
