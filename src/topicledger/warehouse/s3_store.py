@@ -40,7 +40,7 @@ _SESSION_NAME = "topicledger"
 
 
 class S3Store:
-    """Implements `topicledger.warehouse.log_store.Store`. Not shared between threads or processes.
+    """Implements `topicledger.warehouse.log_store.Store`. Not shared between processes; threads may read with it.
 
     Args:
         settings: Login and password are the access key, or both are missing: then boto3 finds credentials as it
