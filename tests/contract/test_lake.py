@@ -212,6 +212,21 @@ def test_the_loser_of_a_race(place: Place) -> None:
     assert note.startswith("1 orphaned files")
 
 
+def test_files_that_are_not_what_was_counted(place: Place) -> None:
+    """The rows in the files, by the files' own count, must be what the accounts say."""
+    warehouse = place.ready()
+    origin(warehouse)
+    batch = numbered(0, 3, "run")
+    batch.target = warehouse.target
+    with warehouse.loading() as transaction:
+        loaded = apply(transaction, batch)
+        accounts = msgspec.structs.replace(loaded.accounts, loaded=4)
+        transaction.advance([], msgspec.structs.replace(loaded.row, accounts=accounts))
+        with pytest.raises(IntegrityError, match="have 3 rows, the accounts have 4"):
+            transaction.commit()
+    assert len(entries(place)) == 2
+
+
 def killed(place: Place, folder: Path, point: str, end: int) -> None:
     armed = folder / "crash"
     armed.mkdir(exist_ok=True)
