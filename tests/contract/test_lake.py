@@ -291,6 +291,20 @@ def test_totals_are_no_image_of_the_positions(place: Place) -> None:
     assert len(entries(place)) == 3
 
 
+def test_going_back(place: Place) -> None:
+    """Without its newest entry the log stands where it stood before, and the same records are loaded again, once."""
+    warehouse = place.ready()
+    origin(warehouse)
+    load(warehouse, numbered(0, 3, "run-1"))
+    load(warehouse, numbered(3, 5, "run-2"))
+    (lake(place) / "_topicledger" / "main.events" / f"{4:020d}.json").unlink()
+    assert warehouse.positions(TOPIC)[0].position == 3
+    assert place.query("SELECT COUNT(*) FROM main.events_loaded") == [(3,)]
+    assert load(warehouse, numbered(3, 5, "run-3")).accounts.loaded == 2
+    assert place.query("SELECT COUNT(*) FROM main.events_loaded") == [(5,)]
+    assert "1 orphaned files" in str(warehouse.audit().notes)
+
+
 class Counting(FolderStore):
     """The real store, its requests counted."""
 
