@@ -30,6 +30,7 @@ SQL_ONLY = {
         "a log has nothing that a statement of a DBA could create",
         "test_a_log_that_may_not_be_begun",
     ),
+    "test_a_snapshot_is_one_state": ("an entry is a snapshot by itself", "test_a_snapshot_is_one_entry"),
     "test_a_newer_ledger_is_refused": ("the version is in each entry", "test_an_entry_of_a_newer_version"),
 }
 """The cases that run on the SQL warehouses alone: why, and which one of test_lake.py stands in their place."""

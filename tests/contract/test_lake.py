@@ -23,6 +23,7 @@ from tests.contract.places import SQL_ONLY, Place
 from tests.contract.test_ledger import acceptance
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.model.accounts import PartitionBooks
+from topicledger.model.ledger import LedgerRow
 from topicledger.model.plan import OffsetRange, Position
 from topicledger.pipeline import Column
 from topicledger.warehouse.dialect import DUCKDB
@@ -289,6 +290,27 @@ def test_totals_are_no_image_of_the_positions(place: Place) -> None:
     with pytest.raises(IntegrityError, match="sum of applied 4 = position 5 - origin 0"):
         load(warehouse, numbered(3, 5, "run-2"))
     assert len(entries(place)) == 3
+
+
+def test_a_snapshot_is_one_entry(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load that commits while a snapshot is read shows in nothing of it."""
+    warehouse = place.ready()
+    origin(warehouse)
+    load(warehouse, numbered(0, 10, "first"))
+    second = numbered(10, 15, "second")
+    honest = Log.find
+
+    def with_a_load_in_between(log: Log, tip: LogEntry, batch_id: str, plan_id: str) -> LedgerRow | None:
+        monkeypatch.undo()
+        load(place.warehouse(), second)
+        return honest(log, tip, batch_id, plan_id)
+
+    monkeypatch.setattr(Log, "find", with_a_load_in_between)
+    second.target = warehouse.target
+    snapshot = warehouse.snapshot(second.batch_id, second.plan_id)
+    assert snapshot.row is None
+    assert [books.position for books in snapshot.partitions] == [10]
+    assert warehouse.snapshot(second.batch_id, second.plan_id).row is not None
 
 
 def test_going_back(place: Place) -> None:

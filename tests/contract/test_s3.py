@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -201,3 +204,29 @@ def test_every_error_is_ours(place: Place, faults: list[Fault]) -> None:
         faults[:] = [Fault("PUT", "", status=status, code=code, times=99)]
         with pytest.raises(TopicLedgerError):
             load(warehouse, numbered(0, 2, "run"))
+
+
+FORK = """
+import json, sys
+from tests.contract.batches import pipeline
+from tests.support.forked import in_a_fork
+from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.contract import WarehouseSettings
+warehouse = open_warehouse(WarehouseSettings(**json.load(sys.stdin)), pipeline())
+warehouse.positions("events")
+print(in_a_fork(lambda: warehouse.positions("events")))
+"""
+
+
+def test_a_client_stays_in_its_process(place: Place) -> None:
+    """A fork doesn't use the connections that its parent has opened."""
+    prepared(place)
+    done = subprocess.run(
+        [sys.executable, "-c", FORK],
+        input=json.dumps(asdict(place.settings)),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "is used in its fork" in done.stdout

@@ -126,7 +126,7 @@ class Lake:
         return audit(self._store, self._log, self._log.require_tip(), self._folders)
 
     def close(self) -> None:
-        """Do nothing: nothing outlives the call that opened it."""
+        """Do nothing: no call leaves a lock, a transaction or a file open."""
 
     def _columns(self, tip: LogEntry) -> tuple[LoggedColumn, ...]:
         """The log's columns and those that the declaration adds, which must be nullable.

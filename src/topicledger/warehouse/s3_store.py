@@ -16,6 +16,7 @@ from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
 from topicledger.errors import RetriableError, SettingsError
+from topicledger.forks import OpenedHere
 from topicledger.warehouse.contract import WarehouseSettings
 from topicledger.warehouse.log_store import PAGE
 from topicledger.warehouse.s3_errors import code_of, failed
@@ -55,10 +56,14 @@ class S3Store:
         self._bucket, self._prefix = _place(settings)
         try:
             with self._translated("connecting"):
-                self._client = _client(settings)
+                self._opened = OpenedHere(f"the client of {self.location}", _client(settings))
         except ValueError as error:
             # boto3 checks the endpoint's form by itself, and says so with its value.
             raise failed(error, f"connection {self._conn_id}, {self.location}") from error
+
+    @property
+    def _client(self) -> Any:
+        return self._opened.get()
 
     @property
     def location(self) -> str:
