@@ -67,11 +67,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a case on every kind of warehouse but those that `SQL_ONLY` excepts."""
     if "place" in metafunc.fixturenames and not hasattr(metafunc.module, "place"):
         kinds = KINDS[:2] if metafunc.function.__name__ in SQL_ONLY else KINDS
-        # What differs from the folder is the store: test_s3.py has that, and two loaders at once.
-        quick = metafunc.module.__name__.endswith("test_concurrency")
-        slow = () if quick else pytest.mark.slow
+        # What differs from the folder is the store: test_s3.py has that, and two loaders at once. Staged bytes are
+        # parsed by what parses them for DuckDB.
+        slow = set() if metafunc.module.__name__.endswith("test_concurrency") else {"s3"}
+        if metafunc.function.__name__ == "test_staged_bytes_that_do_not_parse":
+            slow.add("folder")
         metafunc.parametrize(
-            "place", [pytest.param(kind, marks=slow if kind == "s3" else ()) for kind in kinds], indirect=True
+            "place",
+            [pytest.param(kind, marks=pytest.mark.slow if kind in slow else ()) for kind in kinds],
+            indirect=True,
         )
 
 

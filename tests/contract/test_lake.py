@@ -364,7 +364,9 @@ def long_log(place: Place, request: pytest.FixtureRequest) -> tuple[Counting, Lo
 
 
 @pytest.mark.parametrize(
-    ("long_log", "listings"), [(999, 1), (1000, 2), (1001, 2), (3777, 4), (6500, 7)], indirect=["long_log"]
+    ("long_log", "listings"),
+    [(1001, 2), *(pytest.param(*case, marks=pytest.mark.slow) for case in [(999, 1), (1000, 2), (3777, 4), (6500, 7)])],
+    indirect=["long_log"],
 )
 def test_a_long_log_is_read_at_its_end(long_log: tuple[Counting, Log, Path], listings: int) -> None:
     """The newest entry costs a few listings and one read; a batch that isn't there one read for each block."""
@@ -388,6 +390,7 @@ def test_a_long_log_is_read_at_its_end(long_log: tuple[Counting, Log, Path], lis
     assert store.cost()[1] <= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("long_log", [1500], indirect=True)
 def test_a_log_whose_beginning_is_gone(long_log: tuple[Counting, Log, Path]) -> None:
     """It isn't taken for an empty one: the newest entry is found, with all positions and totals."""

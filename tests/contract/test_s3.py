@@ -96,9 +96,8 @@ def test_a_conflict_that_passes(place: Place, faults: list[Fault]) -> None:
     assert load(warehouse, numbered(0, 5, "run")).accounts.loaded == 5
 
 
-@pytest.mark.parametrize(
-    ("status", "code"), [(409, "ConditionalRequestConflict"), (503, "SlowDown"), (500, "Internal")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("status", "code"), [(409, "ConditionalRequestConflict"), (503, "SlowDown")])
 def test_a_commit_that_is_refused(place: Place, faults: list[Fault], status: int, code: str) -> None:
     """What stays refused is a RetriableError, and nothing of the batch is to be seen."""
     warehouse = prepared(place)
@@ -112,6 +111,7 @@ def test_a_commit_that_is_refused(place: Place, faults: list[Fault], status: int
     assert warehouse.audit().notes == ()
 
 
+@pytest.mark.slow
 @pytest.mark.fault(104, "goes on")
 def test_an_upload_in_parts_that_breaks_off(place: Place, object_store: ObjectStore, faults: list[Fault]) -> None:
     """Of a file whose second part fails nothing is visible, and the parts are given up; the next load has all."""
@@ -218,6 +218,7 @@ print(in_a_fork(lambda: warehouse.positions("events")))
 """
 
 
+@pytest.mark.slow
 def test_a_client_stays_in_its_process(place: Place) -> None:
     """A fork doesn't use the connections that its parent has opened."""
     prepared(place)
