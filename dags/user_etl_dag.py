@@ -242,7 +242,7 @@ def _warehouse(pipeline: Pipeline) -> Iterator[Warehouse]:
     connection = _connection(WAREHOUSE_CONN_ID)
     if connection is not None:
         extra = _extra(connection)
-        _mask(connection.password, extra.get("sslpassword"))
+        _mask(connection.password, extra.get("sslpassword"), extra.get("aws_session_token"))
         settings = WarehouseSettings(
             conn_id=WAREHOUSE_CONN_ID,
             conn_type=connection.conn_type,

@@ -14,7 +14,8 @@ import pytest
 
 from devstack.broker import AnyBroker, ExternalBroker, running_broker
 from devstack.postgres import Postgres, running_postgres
-from tests.support.places import KINDS, duckdb_file, postgres_database
+from tests.support.object_store import ObjectStore, running_object_store
+from tests.support.places import KINDS, duckdb_file, lake_folder, postgres_database
 from tests.support.steps import Case, make_case
 from tests.support.topics import Topics
 from topicledger.warehouse.contract import WarehouseSettings
@@ -39,6 +40,25 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
     with running_postgres(folder) as server:
         yield server
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStore]:
+    """The session's S3 emulator: a bucket of its own for each test."""
+    with running_object_store() as running:
+        yield running
+
+
+@pytest.fixture
+def folder_settings(tmp_path: Path) -> WarehouseSettings:
+    """A folder for files and a log that doesn't exist yet."""
+    return lake_folder(tmp_path)
+
+
+@pytest.fixture
+def s3_settings(object_store: ObjectStore) -> WarehouseSettings:
+    """An empty bucket."""
+    return object_store.bucket()
 
 
 @pytest.fixture

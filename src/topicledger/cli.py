@@ -43,7 +43,7 @@ _WAREHOUSE_CONN_ID = "warehouse_default"
 _WAREHOUSE_EXAMPLE = '{"conn_type": "duckdb", "host": "/path/to/warehouse.duckdb"}'
 _KAFKA_EXAMPLE = '{"conn_type": "kafka", "extra": {"bootstrap.servers": "host:9092"}}'
 
-_NOT_CREATED_YET = ("tables are missing", "there is no DuckDB file")
+_NOT_CREATED_YET = ("tables are missing", "there is no DuckDB file", "there is no ledger at")
 """How the warehouses say that nothing was created yet, which is no problem before the first run."""
 
 
@@ -159,11 +159,15 @@ def _check_warehouse(conn_id: str, declared: Pipeline, problems: list[str]) -> l
         if not _has_tables(settings, declared):
             typer.echo(f"ok       {conn_id}: reachable; the first run creates the tables")
             return []
-        known = list(open_warehouse(settings, declared).positions(declared.topic))
+        warehouse = open_warehouse(settings, declared)
+        known, audit = list(warehouse.positions(declared.topic)), warehouse.audit()
     except TopicLedgerError as error:
         problems.append(_one_line(error))
         return []
     typer.echo(f"ok       {conn_id}: reachable, tables as expected")
+    for note in audit.notes:
+        typer.echo(f"note     {conn_id}: {note}")
+    problems.extend(f"{conn_id}: {problem}" for problem in audit.problems)
     return known
 
 

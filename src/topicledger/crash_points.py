@@ -44,18 +44,21 @@ POINTS = (
     "step-18.inserted",
     "step-19.written",
     "step-19.closed",
-    "step-19.committed",
+    "step-19.committed",  # where the ledger is a table
     "step-20.snapshot_read",
     "step-20.offsets_shown",
 )
 """Every point, in the order in which a run passes them; without a comment: every run that loads something does."""
+
+LOG_POINTS = ("step-19.files_written", "step-19.entry_created")
+"""Two more, before and in place of `step-19.committed`, where the ledger is a log."""
 
 
 def crash_point(name: str) -> None:
     """Send this process the signal that a test has armed the point `name` with; else do nothing.
 
     Args:
-        name: One of `POINTS`, written out: each stands in one place of the code.
+        name: One of `POINTS` or `LOG_POINTS`, written out: each stands in one place of the code.
     """
     folder = os.environ.get("TOPICLEDGER_CRASH_DIR")
     if not folder:

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from devstack.postgres import Postgres, running_postgres
-from tests.contract.places import Place, duckdb_place
+from tests.contract.places import KINDS, SQL_ONLY, Place, duckdb_place, folder_place
+from tests.support.object_store import ObjectStore
 from topicledger.warehouse.contract import WarehouseSettings
 
 
@@ -43,9 +44,43 @@ def duckdb_file_place(tmp_path: Path) -> Place:
     return duckdb_place(tmp_path)
 
 
-@pytest.fixture(params=["duckdb", "postgres"])
+@pytest.fixture
+def local_folder_place(tmp_path: Path) -> Place:
+    return folder_place(tmp_path)
+
+
+@pytest.fixture
+def s3_place(object_store: ObjectStore) -> Iterator[Place]:
+    yield Place(object_store.bucket())
+    object_store.faults.clear()
+
+
+_FIXTURES = {
+    "duckdb": "duckdb_file_place",
+    "postgres": "postgres_place",
+    "folder": "local_folder_place",
+    "s3": "s3_place",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a case on every kind of warehouse but those that `SQL_ONLY` excepts."""
+    if "place" in metafunc.fixturenames and not hasattr(metafunc.module, "place"):
+        kinds = KINDS[:2] if metafunc.function.__name__ in SQL_ONLY else KINDS
+        # What differs from the folder is the store: test_s3.py has that, and two loaders at once. Staged bytes are
+        # parsed by what parses them for DuckDB.
+        slow = set() if metafunc.module.__name__.endswith("test_concurrency") else {"s3"}
+        if metafunc.function.__name__ == "test_staged_bytes_that_do_not_parse":
+            slow.add("folder")
+        metafunc.parametrize(
+            "place",
+            [pytest.param(kind, marks=pytest.mark.slow if kind in slow else ()) for kind in kinds],
+            indirect=True,
+        )
+
+
+@pytest.fixture
 def place(request: pytest.FixtureRequest) -> Place:
-    name = "duckdb_file_place" if request.param == "duckdb" else "postgres_place"
-    found = request.getfixturevalue(name)
+    found = request.getfixturevalue(_FIXTURES[request.param])
     assert isinstance(found, Place)
     return found

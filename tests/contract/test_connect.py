@@ -28,7 +28,7 @@ except SettingsError as error:
 
 def test_an_unknown_type() -> None:
     """The types that work are named."""
-    with pytest.raises(SettingsError, match="use 'duckdb' or 'postgres'"):
+    with pytest.raises(SettingsError, match="use 'duckdb', 'postgres', 'aws' or 'fs'"):
         open_warehouse(WarehouseSettings("w", "mysql"), pipeline())
 
 

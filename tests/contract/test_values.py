@@ -38,9 +38,9 @@ def stored(place: Place, columns: str) -> list[tuple[Any, ...]]:
 
 
 def micros(place: Place, column: str) -> str:
-    if place.kind == "duckdb":
-        return f'epoch_us("{column}")'
-    return f'(extract(epoch FROM "{column}") * 1000000)::bigint'
+    if place.kind == "postgres":
+        return f'(extract(epoch FROM "{column}") * 1000000)::bigint'
+    return f'epoch_us("{column}")'
 
 
 def test_hostile_text(place: Place) -> None:

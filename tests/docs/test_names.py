@@ -172,7 +172,7 @@ def test_refused_and_masked_keys_are_listed() -> None:
 def test_versions_and_extras_are_those_of_the_package() -> None:
     """README's wheel has the package's version and extras; CHANGELOG has the version; the licence is Apache 2.0."""
     project = tomllib.loads(read("pyproject.toml"))["project"]
-    wheel = re.search(r"topicledger-(\S+?)-py3-none-any\.whl\[([a-z,]+)\]", README)
+    wheel = re.search(r"topicledger-(\S+?)-py3-none-any\.whl\[([a-z0-9,]+)\]", README)
     assert wheel is not None
     assert wheel[1] == project["version"]
     assert set(wheel[2].split(",")) <= set(project["optional-dependencies"])

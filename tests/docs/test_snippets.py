@@ -14,13 +14,16 @@ import duckdb
 import pytest
 
 from tests.docs import dag_file
-from tests.docs.pages import DOCUMENTS, fences, read
+from tests.docs.pages import DOCUMENTS, fences, read, section, spans, tables
 from topicledger.connections import parse_connection
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.model.acceptance import parse_accepted
 from topicledger.signups import SIGNUPS
 from topicledger.warehouse.connect import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.warehouse.log_entry import LogEntry
+from topicledger.warehouse.s3_store import EXTRA as S3_EXTRA
+from topicledger.warehouse.scratch import EXTRA as SCRATCH_EXTRA
 
 LANGUAGES = {"python", "json", "bash", "sql", "text"}
 
@@ -84,6 +87,29 @@ def test_the_examples_of_params_are_taken() -> None:
     for kind in ("gap", "truncated"):
         assert f"`{kind}:<partition>:<start>:<end>`" in operations
         assert parse_accepted([f"{kind}:0:1:2"]).losses[0].kind == kind
+
+
+def test_the_views_are_those_of_the_command() -> None:
+    """The statements of warehouses.md are what `topicledger check --ddl` prints, and its connections are taken."""
+    warehouses = read("docs/warehouses.md")
+    (views,) = [code for language, code in fences(warehouses) if language == "sql"]
+    commands = "\n".join(code for language, code in fences(warehouses) if language == "bash")
+    form = re.search(r"--conn-json '(.*?)'", commands)
+    extra = re.search(r"--conn-extra '(.*?)'", commands)
+    assert form is not None
+    assert extra is not None
+    found = parse_connection("warehouse_default", form[1])
+    settings = WarehouseSettings(**{field.name: getattr(found, field.name) for field in dataclasses.fields(found)})
+    assert open_warehouse(settings, SIGNUPS).ddl() == views
+    folder = WarehouseSettings("warehouse_default", "fs", extra=json.loads(extra[1]))
+    assert open_warehouse(folder, SIGNUPS).ddl() == views.replace("s3://bucket/prefix", "/data/lake")
+
+
+def test_the_keys_of_s3_are_listed() -> None:
+    """warehouses.md lists every key of the connection's Extra, and every field of an entry of the log."""
+    tables_of_s3 = tables(section(read("docs/warehouses.md"), "S3"))
+    assert [spans(row[0])[0] for row in tables_of_s3[1][1:]] == [*S3_EXTRA, *SCRATCH_EXTRA]
+    assert [spans(row[0])[0] for row in tables_of_s3[2][1:]] == list(LogEntry.__struct_fields__)
 
 
 def test_the_sql_runs_on_the_shipped_tables() -> None:

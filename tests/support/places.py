@@ -20,6 +20,11 @@ def duckdb_file(folder: Path) -> WarehouseSettings:
     return WarehouseSettings("warehouse_default", "duckdb", host=str(folder / "warehouse" / "ledger.duckdb"))
 
 
+def lake_folder(folder: Path) -> WarehouseSettings:
+    """A folder for files and a log, which doesn't exist yet."""
+    return WarehouseSettings("warehouse_default", "fs", extra={"path": str(folder / "lake")})
+
+
 @contextmanager
 def postgres_database(server: Postgres) -> Iterator[WarehouseSettings]:
     """An empty database, dropped when the block ends."""

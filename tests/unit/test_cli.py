@@ -147,6 +147,25 @@ def test_check_with_an_empty_database(run: Run, tmp_path: Path, monkeypatch: pyt
         assert connection.execute("SHOW TABLES").fetchall() == []
 
 
+def test_check_counts_orphans_and_misses_files(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of files and a log it says how many files no entry names, and fails when one that an entry names is gone."""
+    topic_is(monkeypatch, Watermarks(0, 0, 0, 0))
+    lake = tmp_path / "lake"
+    connection = {"conn_type": "fs", "extra": {"path": str(lake)}}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_DEFAULT", json.dumps(connection))
+    assert "the first run creates the tables" in run("check")[1]
+    open_warehouse(WarehouseSettings("w", "fs", extra={"path": str(lake)}), SIGNUPS).ensure_tables()
+    (first,) = (lake / "user_signups").iterdir()
+    (lake / "user_signups" / "left.parquet").write_bytes(b"12345")
+    status, out, _ = run("check")
+    assert status == 0
+    assert "1 orphaned files, 5 bytes, in no entry of the ledger" in out
+    first.unlink()
+    status, _, err = run("check")
+    assert status == 1
+    assert f"user_signups/{first.name}" in err
+
+
 def test_check_with_tables_that_only_a_dba_creates(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the pipeline creates no tables, missing ones are a problem; `--ddl` prints what creates them."""
     duckdb.connect(str(tmp_path / "w.duckdb")).close()

@@ -6,6 +6,9 @@ from topicledger.errors import SettingsError
 from topicledger.pipeline import Pipeline
 from topicledger.warehouse.contract import Warehouse, WarehouseSettings
 
+_EXTRAS = {"duckdb": "duckdb", "postgres": "postgres", "aws": "s3", "fs": "s3"}
+"""The package's extra that brings the drivers of a connection's type."""
+
 
 def open_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
     """Return the pipeline's tables in the warehouse that the connection names. Nothing is connected to yet.
@@ -22,13 +25,22 @@ def open_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse
             from topicledger.warehouse.duckdb import duckdb_file
 
             return duckdb_file(settings, pipeline)
+        if settings.conn_type == "aws":
+            from topicledger.warehouse.lake_places import s3_bucket
+
+            return s3_bucket(settings, pipeline)
+        if settings.conn_type == "fs":
+            from topicledger.warehouse.lake_places import local_folder
+
+            return local_folder(settings, pipeline)
     except ImportError as error:
         raise SettingsError(
             f"connection {settings.conn_id} is of type {settings.conn_type}, whose driver can't be imported "
-            f"({error}): pip install 'topicledger[{settings.conn_type}]'"
+            f"({error}): pip install 'topicledger[{_EXTRAS[settings.conn_type]}]'"
         ) from error
     raise SettingsError(
-        f"connection {settings.conn_id} is of type {settings.conn_type!r}: use 'duckdb' or 'postgres'. Where Airflow's "
-        f"command made it generic, define it as JSON: airflow connections add {settings.conn_id} --conn-json "
+        f"connection {settings.conn_id} is of type {settings.conn_type!r}: use 'duckdb', 'postgres', 'aws' or 'fs'. "
+        "Where Airflow's command made it generic, define it as JSON: "
+        f"airflow connections add {settings.conn_id} --conn-json "
         """'{"conn_type": "duckdb", "host": "/path/to/file.duckdb"}'"""
     )

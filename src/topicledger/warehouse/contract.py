@@ -9,9 +9,13 @@ nothing is visible to anybody; leaving the block without it rolls back. When `co
 the rows are there: the caller opens a new `loading()`, whose `find_batch` tells.
 
 A warehouse may begin its transaction only at lock_positions, when its temporary tables are the session's own: what
-counts is that positions are read after the lock, and that rows and ledger are committed together.
+counts is that no commit of another loader comes between the reading of the positions and this commit, and that rows
+and ledger are committed together. Holding a lock is one way. The other is a log: lock_positions reads its newest entry
+and locks nothing, commit creates the next one if nobody has, and the loser gets a RetriableError and starts again
+from a new `loading()`, where its own entry is found by find_batch, another's by the positions.
 
-Reconciling (`reconcile_batch`) and the command line call `snapshot` and `history`, which only read.
+Reconciling (`reconcile_batch`) and the command line call `snapshot` and `history`, which only read; the command also
+calls `audit`, which may read everything.
 
 Errors: `SettingsError` for what a person fixes (credentials, a missing grant, named; a column that differs is an
 IntegrityError naming it), `RetriableError` for what may pass (not reachable, locked, deadlock, statement timeout),
@@ -37,7 +41,7 @@ class WarehouseSettings:
 
     Args:
         conn_id: The connection's id, for messages.
-        conn_type: `duckdb` or `postgres`.
+        conn_type: `duckdb`, `postgres`, `aws` (S3) or `fs` (a local folder).
         host: Server, Unix socket folder, or for DuckDB the database file's path.
         port: Port, or None for the default.
         login: User name.
@@ -77,6 +81,19 @@ class StagedStreams:
     jumps: BinaryIO
 
 
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What `topicledger check` says of a warehouse besides its tables, a sentence each.
+
+    Args:
+        notes: What is no problem.
+        problems: What is one.
+    """
+
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
 class LoadTransaction(Protocol):
     """One attempt to load one batch: a transaction that is open from the first byte to the commit."""
 
@@ -89,6 +106,8 @@ class LoadTransaction(Protocol):
 
     def lock_positions(self) -> Sequence[Position]:
         """Step 14: lock all this target's position rows against other loaders, then read them, in that order.
+
+        In a log: read its newest entry, which commit will refuse to follow when it no longer is the newest.
 
         Returns:
             Every row of this target, of all topics and topic_ids, as committed when the lock was granted.
@@ -104,7 +123,8 @@ class LoadTransaction(Protocol):
         """Steps 17 and 18: insert what lies inside `applied`; count everything, each term on its own.
 
         It is called once: the temporary tables lose what lies outside applied.
-        Of each key the lowest (partition, offset) inside applied is inserted, unless the table has the key;
+        Of each key the lowest (partition, offset) inside applied is inserted, unless the table has the key (files
+        can't be asked: there only this batch counts, and a view shows the first loaded of each key);
         the others are duplicates, and conflicts where one of the pipeline's columns differs from the row that
         won. Dead letters inside applied are inserted. What lies outside applied is `already_loaded`, whatever
         its kind. Gaps and invisible offsets are counted clipped to applied.
@@ -114,13 +134,17 @@ class LoadTransaction(Protocol):
         """Step 19: set these position rows (position, leader_epoch) and insert the ledger row."""
 
     def applied_sums(self) -> Sequence[PartitionBooks]:
-        """I4: the target's books as this transaction sees them, ledger row included."""
+        """I4: the target's books as this transaction sees them, ledger row included.
+
+        `applied` is the sum of the rows' own ranges (in a log a running total of them), never made of positions.
+        """
 
     def commit(self) -> None:
         """Commit, durably.
 
         Raises:
-            RetriableError: It is unknown whether the transaction was committed, or it was refused.
+            RetriableError: It is unknown whether the transaction was committed, or it was refused, in a log because
+                another load was committed first.
         """
 
 
@@ -168,6 +192,9 @@ class Warehouse(Protocol):
 
     def history(self, limit: int) -> Sequence[LedgerRow]:
         """The target's newest ledger rows, newest first."""
+
+    def audit(self) -> Audit:
+        """What lies there without being in the ledger, or the other way round. May take long; changes nothing."""
 
     def close(self) -> None:
         """Close every session. A repeat does nothing."""

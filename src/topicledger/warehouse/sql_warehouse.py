@@ -11,7 +11,7 @@ from topicledger.model.ledger import LedgerRow, LedgerSnapshot
 from topicledger.model.plan import Position
 from topicledger.pipeline import Pipeline
 from topicledger.warehouse import schema
-from topicledger.warehouse.contract import LoadTransaction
+from topicledger.warehouse.contract import Audit, LoadTransaction
 from topicledger.warehouse.dialect import Dialect
 from topicledger.warehouse.ledger import LedgerTables
 from topicledger.warehouse.session import Session
@@ -102,6 +102,10 @@ class SqlWarehouse:
         """The target's newest ledger rows, newest first."""
         with self._reading() as session:
             return self._ledger.history(session, limit)
+
+    def audit(self) -> Audit:
+        """Nothing to tell: rows and ledger are in one transaction, and the database keeps both."""
+        return Audit()
 
     def close(self) -> None:
         """Do nothing: no session outlives the call that opened it."""
