@@ -50,7 +50,7 @@ def keys(store: ObjectStore, place: Place, part: str) -> list[str]:
     return [key for key in store.keys(place.settings) if key.startswith(part)]
 
 
-@pytest.mark.fault(104, "goes on")
+@pytest.mark.fault(82, "goes on")
 @pytest.mark.parametrize("times", [1, TRIES])
 def test_a_lost_answer_to_the_commit(place: Place, object_store: ObjectStore, faults: list[Fault], times: int) -> None:
     """The client saw a broken connection, or its own repeat saw 412: the load knows the entry for its own."""
@@ -63,7 +63,7 @@ def test_a_lost_answer_to_the_commit(place: Place, object_store: ObjectStore, fa
     assert warehouse.audit().notes == ()
 
 
-@pytest.mark.fault(104, "goes on")
+@pytest.mark.fault(82, "goes on")
 def test_an_answer_that_stays_lost(place: Place, faults: list[Fault]) -> None:
     """When the entry can't be asked either, the load is tried again, and finds itself in the ledger."""
     warehouse = prepared(place)
@@ -74,7 +74,7 @@ def test_an_answer_that_stays_lost(place: Place, faults: list[Fault]) -> None:
     assert load(warehouse, numbered(0, 5, "run")).repeated
 
 
-@pytest.mark.fault(104, "goes on")
+@pytest.mark.fault(82, "goes on")
 def test_another_writer_was_faster(place: Place, faults: list[Fault]) -> None:
     """412 with another's entry: the load starts again from its positions, and no offset is loaded twice."""
     warehouse = prepared(place)
@@ -88,7 +88,7 @@ def test_another_writer_was_faster(place: Place, faults: list[Fault]) -> None:
     assert "1 orphaned files" in str(warehouse.audit().notes)
 
 
-@pytest.mark.fault(104, "goes on")
+@pytest.mark.fault(82, "goes on")
 def test_a_conflict_that_passes(place: Place, faults: list[Fault]) -> None:
     """409 means that another conditional request was under way: it is asked again."""
     warehouse = prepared(place)
@@ -112,7 +112,7 @@ def test_a_commit_that_is_refused(place: Place, faults: list[Fault], status: int
 
 
 @pytest.mark.slow
-@pytest.mark.fault(104, "goes on")
+@pytest.mark.fault(82, "goes on")
 def test_an_upload_in_parts_that_breaks_off(place: Place, object_store: ObjectStore, faults: list[Fault]) -> None:
     """Of a file whose second part fails nothing is visible, and the parts are given up; the next load has all."""
     warehouse = prepared(place)

@@ -15,7 +15,7 @@ from topicledger.staging.reader import ManifestHandle
 
 
 @pytest.mark.slow
-@pytest.mark.fault(82, "retried", stands_in="staged files can't be put into an object store yet")
+@pytest.mark.fault(6, "retried")
 @pytest.mark.parametrize("point", ["step-12.synced", "step-12.files_renamed"])
 def test_files_without_a_manifest(case: Case, tmp_path: Path, point: str) -> None:
     """A batch exists by its manifest alone, which comes last: without it not even the whole files are loaded."""
