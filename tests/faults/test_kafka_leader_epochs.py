@@ -13,6 +13,8 @@ from tests.support.records import aborted, committed, sign_ups
 from tests.support.steps import Case, OneRun, make_case, run_steps
 from tests.support.topics import Topics
 
+pytestmark = pytest.mark.slow  # each starts a broker several times
+
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
