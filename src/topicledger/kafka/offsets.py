@@ -52,11 +52,21 @@ def _refusals(consumer: Any, wanted: list[TopicPartition]) -> list[KafkaError]:
     try:
         committed = consumer.commit(offsets=wanted, asynchronous=False)
     except KafkaException as exception:
-        error = exception.args[0]
-        if isinstance(error, KafkaError) and error.code() in _OTHERS_GROUP:
-            return [error]
-        raise
+        refusal = _refusal(consumer, exception.args[0])
+        if refusal is None:
+            raise
+        return [refusal]
     return [partition.error for partition in committed if partition.error is not None]
+
+
+def _refusal(consumer: Any, error: Any) -> KafkaError | None:
+    """What the group was refused for. Who may not use a group never learns its coordinator; the queue says why."""
+    if not isinstance(error, KafkaError):
+        return None
+    if error.code() != KafkaError._WAIT_COORD:  # noqa: SLF001 - librdkafka's local code
+        return error if error.code() in _OTHERS_GROUP else None
+    said = (message.error() for message in consumer.consume(1_000, timeout=1.0))
+    return next((why for why in said if why is not None and why.code() == KafkaError.GROUP_AUTHORIZATION_FAILED), None)
 
 
 def commit_group(settings: KafkaSettings, group_id: str, topic: str, offsets: dict[int, int]) -> None:

@@ -120,7 +120,8 @@ class BatchProducer:
         """Wait until every record has its report: librdkafka gives one within `message.timeout.ms`, always."""
         said = time.monotonic()
         while len(producer):
-            self._serve(producer, lambda: producer.flush(0.5))
+            # flush() would go on handing over reports after the client's end, and lose what ended it.
+            self._serve(producer, lambda: producer.poll(0.5))
             if self._memory.credentials is not None:
                 producer.purge()
             if time.monotonic() - said > _PROGRESS_S:
