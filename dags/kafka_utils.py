@@ -32,6 +32,7 @@ from topicledger.retries import with_retries
 from topicledger.stage import Stager
 from topicledger.staging.folder import stem
 from topicledger.staging.reader import ManifestHandle
+from topicledger.staging.root import StagingRoot, path_in
 from topicledger.staging.writer import StagedBatch
 from topicledger.warehouse.contract import Warehouse
 
@@ -100,6 +101,7 @@ def produce_batch(
 def consume_batch(
     kafka: KafkaSettings,
     warehouse: Warehouse,
+    root: StagingRoot,
     pipeline: Pipeline,
     run: Run,
     receipt: Receipt | None,
@@ -113,6 +115,7 @@ def consume_batch(
     Args:
         kafka: The connection.
         warehouse: Holds the ledger that the plan starts from.
+        root: Where the batch is staged.
         pipeline: The pipeline.
         run: The run.
         receipt: What this run produced, or None when it didn't.
@@ -135,12 +138,13 @@ def consume_batch(
         _log_plan(plan)
         crash_point("step-07.planned")
         # 8 to 12
-        return _read_and_stage(_Attempt(kafka, pipeline, run, receipt, observer), plan, judge)
+        return _read_and_stage(_Attempt(kafka, root, pipeline, run, receipt, observer), plan, judge)
 
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     kafka: KafkaSettings
+    root: StagingRoot
     pipeline: Pipeline
     run: Run
     receipt: Receipt | None
@@ -148,10 +152,10 @@ class _Attempt:
 
 
 def _read_and_stage(attempt: _Attempt, plan: Plan, judge: Judge) -> StagedResult:
-    receipt, batch_id, folder = attempt.receipt, attempt.run.batch_id, attempt.pipeline.staging_dir
+    receipt, batch_id = attempt.receipt, attempt.run.batch_id
     whole = receipt if receipt is not None and receipt.inside(r.range for r in plan.ranges) else None
     with (
-        StagedBatch(folder, stem(batch_id), judge.columns) as batch,
+        StagedBatch(attempt.root, stem(batch_id), judge.columns) as batch,
         RangeReader(attempt.kafka, plan, f"{attempt.pipeline.name}.{batch_id}", whole) as reader,
     ):
         stager = Stager(judge, batch)
@@ -175,7 +179,7 @@ def _read_and_stage(attempt: _Attempt, plan: Plan, judge: Judge) -> StagedResult
         crash_point("step-12.staged")
         with_retries("committing the group's offsets", reader.commit)
         crash_point("step-12.offsets_committed")
-    rows_path = f"{folder.rstrip('/')}/{manifest.rows.name}"
+    rows_path = path_in(attempt.root, manifest.rows.name)
     log.info("staged %d records at %s; dead letters by reason: %s", manifest.records, rows_path, manifest.reasons)
     return StagedResult(rows_path, ManifestHandle(path, sha256, batch_id, plan.plan_id))
 

@@ -35,6 +35,7 @@ from airflow.providers.standard.operators.python import PythonOperator
 if TYPE_CHECKING:
     from topicledger.kafka.settings import KafkaSettings
     from topicledger.pipeline import Pipeline
+    from topicledger.staging.root import StagingRoot
     from topicledger.warehouse.contract import Warehouse
 
 DAG_ID = "robust_kafka_etl_pipeline"
@@ -116,7 +117,7 @@ def generate_and_produce_data(**context: Any) -> None:
         at=_run_time(context),
     )
     receipt = produce_batch(_kafka(), TOPIC, run, records)
-    context["ti"].xcom_push(key="receipt", value=pushed_receipt(receipt, STAGING_DIR, run.batch_id))
+    context["ti"].xcom_push(key="receipt", value=pushed_receipt(receipt, _staging(), run.batch_id))
 
 
 @stops_for_a_person
@@ -131,12 +132,13 @@ def consume_and_stage_data(**context: Any) -> None:
 
     ti, pipeline, run, events = context["ti"], _pipeline(), _run(context), context["params"]["events"]
     pushed = ti.xcom_pull(task_ids="generate_and_produce_data", key="receipt")
-    receipt = received_receipt(pushed, STAGING_DIR, run.batch_id, expected=events > 0)
+    root = _staging()
+    receipt = received_receipt(pushed, root, run.batch_id, expected=events > 0)
     accept = context["params"]["accept"] or ()
     if context["params"]["error_budget"] is not None:
         pipeline = dataclasses.replace(pipeline, error_budget=context["params"]["error_budget"])
     with _warehouse(pipeline) as warehouse:
-        staged = consume_batch(_kafka(), warehouse, pipeline, run, receipt, accept)
+        staged = consume_batch(_kafka(), warehouse, root, pipeline, run, receipt, accept)
     ti.xcom_push(key="manifest", value=msgspec.to_builtins(staged.handle))
     ti.xcom_push(key="staging_file_path", value=staged.rows_path)
 
@@ -152,7 +154,7 @@ def load_staged_data(**context: Any) -> None:
     path = ti.xcom_pull(task_ids="consume_and_stage_data", key="staging_file_path")
     pushed = ti.xcom_pull(task_ids="consume_and_stage_data", key="manifest")
     with _warehouse(pipeline) as warehouse:
-        row = load_batch(warehouse, pipeline.staging_dir, _run(context).batch_id, path, pushed)
+        row = load_batch(warehouse, _staging(), _run(context).batch_id, path, pushed)
     ti.xcom_push(key="plan_id", value=row.plan_id)
     ti.xcom_push(key="accounts", value=msgspec.to_builtins(row.accounts))
 
@@ -201,6 +203,13 @@ def _pipeline() -> Pipeline:
     return dataclasses.replace(
         declared, name=DAG_ID, topic=TOPIC, table=TABLE, staging_dir=STAGING_DIR, max_records=MAX_RECORDS
     )
+
+
+def _staging() -> StagingRoot:
+    """Where the tasks hand staged files on."""
+    from topicledger.staging.root import LocalRoot
+
+    return LocalRoot(STAGING_DIR)
 
 
 def _kafka() -> KafkaSettings:

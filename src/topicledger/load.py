@@ -13,6 +13,7 @@ from topicledger.model.manifest import Manifest, StagedPartition
 from topicledger.model.plan import OffsetRange, Position
 from topicledger.retries import with_retries
 from topicledger.staging.reader import ManifestHandle, OpenedBatch, open_batch, received_handle
+from topicledger.staging.root import StagingRoot
 from topicledger.warehouse.contract import StagedStreams, Warehouse
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ _STAGE_AGAIN = "Clear consume_and_stage_data (with downstream)"
 
 
 def load_batch(
-    warehouse: Warehouse, folder: str, batch_id: str, rows_path: str | None, pushed: Mapping[str, str] | None
+    warehouse: Warehouse, root: StagingRoot, batch_id: str, rows_path: str | None, pushed: Mapping[str, str] | None
 ) -> LedgerRow:
     """Load a staged batch exactly once, whatever happened before.
 
@@ -30,7 +31,7 @@ def load_batch(
 
     Args:
         warehouse: The pipeline's warehouse.
-        folder: The staging folder.
+        root: The staging root.
         batch_id: This run.
         rows_path: The staged CSV's path, as the consume task pushed it.
         pushed: The manifest's handle, as the consume task pushed it.
@@ -45,16 +46,16 @@ def load_batch(
     """
     handle = received_handle(batch_id, rows_path, pushed)
     # Each attempt is a new session from step 13 on: after an ambiguous commit, step 15 finds the truth.
-    return with_retries("loading", lambda: _attempt(warehouse, folder, handle))
+    return with_retries("loading", lambda: _attempt(warehouse, root, handle))
 
 
-def _attempt(warehouse: Warehouse, folder: str, handle: ManifestHandle) -> LedgerRow:
+def _attempt(warehouse: Warehouse, root: StagingRoot, handle: ManifestHandle) -> LedgerRow:
     warehouse.ensure_tables()
     try:
-        with open_batch(folder, handle) as opened:
+        with open_batch(root, handle) as opened:
             return _load(warehouse, handle, opened)
     except FileNotFoundError as error:
-        return _without_files(warehouse, handle, str(error.filename))
+        return _without_files(warehouse, root, handle, str(error.filename))
 
 
 def _load(warehouse: Warehouse, handle: ManifestHandle, opened: OpenedBatch) -> LedgerRow:
@@ -190,7 +191,7 @@ def _advanced(manifest: Manifest, positions: dict[int, Position]) -> list[Positi
     return advanced
 
 
-def _without_files(warehouse: Warehouse, handle: ManifestHandle, missing: str) -> LedgerRow:
+def _without_files(warehouse: Warehouse, root: StagingRoot, handle: ManifestHandle, missing: str) -> LedgerRow:
     """Step 13, the file is gone: after a cleanup the ledger still knows whether the batch was loaded."""
     with warehouse.loading() as transaction:
         transaction.lock_positions()
@@ -198,8 +199,7 @@ def _without_files(warehouse: Warehouse, handle: ManifestHandle, missing: str) -
     if found is None:
         raise IntegrityError(
             f"the staged file {missing} of batch {handle.batch_id} is gone and the ledger doesn't have its plan "
-            f"{handle.plan_id}: it was cleaned up before it was loaded, or this worker doesn't share the staging "
-            f"folder (STAGING_DIR) with the one that staged it. {_STAGE_AGAIN}",
+            f"{handle.plan_id}: it was cleaned up before it was loaded, {root.missing} staged it. {_STAGE_AGAIN}",
             batch_id=handle.batch_id,
         )
     log.info("batch %s was loaded before its files were cleaned up: nothing to do", handle.batch_id)

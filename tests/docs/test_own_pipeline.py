@@ -17,6 +17,7 @@ from topicledger.model.records import Chunk
 from topicledger.pipeline import Pipeline
 from topicledger.stage import Stager
 from topicledger.staging.folder import stem
+from topicledger.staging.root import LocalRoot
 from topicledger.staging.writer import StagedBatch
 from topicledger.warehouse.connect import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
@@ -69,7 +70,7 @@ def test_records_become_rows_and_dead_letters(payments: Pipeline, tmp_path: Path
         jumps=[],
     )
     judge = Judge(payments)
-    with StagedBatch(str(tmp_path), stem("0" * 16), judge.columns) as batch:
+    with StagedBatch(LocalRoot(str(tmp_path)), stem("0" * 16), judge.columns) as batch:
         Stager(judge, batch).add(chunk)
         rows, dead_letters, tombstones, _ = batch.finish_files()
         with (tmp_path / rows.name).open(newline="") as file:

@@ -136,4 +136,4 @@ def test_malformed_acceptance(duckdb_case: Case) -> None:
     unreachable = KafkaSettings("kafka_default", {"bootstrap.servers": "127.0.0.1:1"})
     case, run = duckdb_case, OneRun(duckdb_case)
     with pytest.raises(SettingsError, match="'everything'"):
-        consume_batch(unreachable, case.warehouse(), case.pipeline, run.run, None, ["everything"])
+        consume_batch(unreachable, case.warehouse(), case.root, case.pipeline, run.run, None, ["everything"])

@@ -67,17 +67,17 @@ def test_a_topic_of_many_partitions(topics: Topics, place: WarehouseSettings, tm
     run = OneRun(case)
     receipt = kafka_utils.produce_batch(case.kafka, case.topic, run.run, BATCH)
     assert len(receipt.ranges) == PARTITIONS
-    folder, batch = case.pipeline.staging_dir, run.run.batch_id
-    pushed = json.loads(json.dumps(pushed_receipt(receipt, folder, batch)))
+    root, batch = case.root, run.run.batch_id
+    pushed = json.loads(json.dumps(pushed_receipt(receipt, root, batch)))
     assert len(json.dumps(pushed)) < 2_000
     [file] = case.staged_files()
     assert file.stat().st_size > 2_000
-    run.receipt = received_receipt(pushed, folder, batch, expected=True)
+    run.receipt = received_receipt(pushed, root, batch, expected=True)
     accounts = run.finish()
     assert (accounts.acked, accounts.acked_seen, accounts.loaded) == (20, 20, 20)
     assert case.staged_files() == []
     with pytest.raises(IntegrityError, match="Clear generate_and_produce_data"):
-        received_receipt(pushed, folder, batch, expected=True)
+        received_receipt(pushed, root, batch, expected=True)
     run.produce(BATCH)
     again = run.finish()
     assert (again.acked_seen, again.loaded, again.duplicates) == (20, 0, 20)

@@ -61,7 +61,7 @@ def load_falsified(run: OneRun, method: str, term: str) -> None:
     with closing(run.case.warehouse()) as warehouse:
         load_batch(
             Falsified(warehouse, method, term),
-            run.case.pipeline.staging_dir,
+            run.case.root,
             run.run.batch_id,
             run.staged.rows_path,
             msgspec.to_builtins(run.staged.handle),

@@ -19,7 +19,7 @@ LOAD = (
         "files that are gone fail a batch that was loaded",
         ("step 13", "guarantee 3"),
         _LOAD,
-        "return _without_files(warehouse, handle, str(error.filename))",
+        "return _without_files(warehouse, root, handle, str(error.filename))",
         'raise IntegrityError("gone") from error',
         ("test_load_again_after_cleanup[duckdb]",),
     ),

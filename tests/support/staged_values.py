@@ -18,6 +18,7 @@ from topicledger.pipeline import Pipeline
 from topicledger.stage import Stager
 from topicledger.staging.folder import stem
 from topicledger.staging.reader import ManifestHandle
+from topicledger.staging.root import LocalRoot, path_in
 from topicledger.staging.writer import StagedBatch
 from topicledger.warehouse.contract import Warehouse
 
@@ -30,8 +31,8 @@ def stage_and_load(warehouse: Warehouse, pipeline: Pipeline, sent: Sequence[Reco
     warehouse.ensure_tables()
     warehouse.add_positions([Position(pipeline.topic, _TOPIC_ID, 0, 0, 0)])
     batch, plan = batch_id(pipeline.name, "any"), plan_id(warehouse.target, _TOPIC_ID, [(0, 0, len(sent))])
-    judge = Judge(pipeline)
-    with StagedBatch(pipeline.staging_dir, stem(batch), judge.columns) as staged:
+    judge, root = Judge(pipeline), LocalRoot(pipeline.staging_dir)
+    with StagedBatch(root, stem(batch), judge.columns) as staged:
         stager = Stager(judge, staged)
         for start in range(0, len(sent), _CHUNK):
             stager.add(_chunk(sent[start : start + _CHUNK], start))
@@ -55,9 +56,7 @@ def stage_and_load(warehouse: Warehouse, pipeline: Pipeline, sent: Sequence[Reco
         )
         path, sha256 = staged.finish(manifest)
     handle = ManifestHandle(path, sha256, batch, plan)
-    row = load_batch(
-        warehouse, pipeline.staging_dir, batch, f"{pipeline.staging_dir}/{rows.name}", msgspec.to_builtins(handle)
-    )
+    row = load_batch(warehouse, root, batch, path_in(root, rows.name), msgspec.to_builtins(handle))
     assert row.accounts is not None
     return row.accounts
 

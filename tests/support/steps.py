@@ -29,6 +29,7 @@ from topicledger.pipeline import Pipeline
 from topicledger.reconcile import reconcile
 from topicledger.signups import SIGNUPS
 from topicledger.staging.receipts import pushed_receipt, received_receipt
+from topicledger.staging.root import LocalRoot, StagingRoot
 from topicledger.warehouse.connect import open_warehouse
 from topicledger.warehouse.contract import Warehouse, WarehouseSettings
 
@@ -59,6 +60,11 @@ class Case:
     def with_extra(self, extra: Mapping[str, Any]) -> Case:
         """The same ground through a Kafka connection with further keys in its Extra."""
         return dataclasses.replace(self, extra={**self.extra, **extra})
+
+    @property
+    def root(self) -> StagingRoot:
+        """The case's staging root."""
+        return LocalRoot(self.pipeline.staging_dir)
 
     def warehouse(self) -> Warehouse:
         """The case's tables."""
@@ -112,9 +118,9 @@ class OneRun:
     def produce(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> Receipt:
         """Steps 1 and 2; the receipt goes through JSON, as an XCom does."""
         receipt = kafka_utils.produce_batch(self.case.kafka, self.case.topic, self.run, records)
-        folder, batch = self.case.pipeline.staging_dir, self.run.batch_id
-        pushed = json.loads(json.dumps(pushed_receipt(receipt, folder, batch)))
-        self.receipt = received_receipt(pushed, folder, batch, expected=True)
+        root, batch = self.case.root, self.run.batch_id
+        pushed = json.loads(json.dumps(pushed_receipt(receipt, root, batch)))
+        self.receipt = received_receipt(pushed, root, batch, expected=True)
         assert self.receipt == receipt
         return receipt
 
@@ -122,7 +128,7 @@ class OneRun:
         """Steps 3 to 12."""
         with closing(self.case.warehouse()) as warehouse:
             self.staged = kafka_utils.consume_batch(
-                self.case.kafka, warehouse, self.case.pipeline, self.run, self.receipt, accept
+                self.case.kafka, warehouse, self.case.root, self.case.pipeline, self.run, self.receipt, accept
             )
         return self.staged
 
@@ -132,7 +138,7 @@ class OneRun:
         with closing(self.case.warehouse()) as warehouse:
             self.row = load_batch(
                 warehouse,
-                self.case.pipeline.staging_dir,
+                self.case.root,
                 self.run.batch_id,
                 self.staged.rows_path,
                 msgspec.to_builtins(self.staged.handle),

@@ -15,6 +15,7 @@ from topicledger.model.plan import OffsetRange, Receipt
 from topicledger.staging.folder import stem
 from topicledger.staging.reader import ManifestHandle
 from topicledger.staging.receipts import pushed_receipt, received_receipt
+from topicledger.staging.root import LocalRoot
 
 BATCH = "0123456789abcdef"
 PARTITIONS = 50_000
@@ -37,14 +38,14 @@ def through_xcom(pushed: object) -> Any:
 
 
 def received(pushed: object, folder: Path, batch_id: str = BATCH) -> Receipt | None:
-    return received_receipt(through_xcom(pushed), str(folder), batch_id, expected=True)
+    return received_receipt(through_xcom(pushed), LocalRoot(str(folder)), batch_id, expected=True)
 
 
 @pytest.mark.fault(20, "goes on")
 def test_what_travels_is_small_on_a_topic_of_fifty_thousand_partitions(folder: Path) -> None:
     """The receipt of 50,000 partitions travels as a handle below 2 KB, and comes out as it went in."""
     whole = receipt(PARTITIONS)
-    pushed = pushed_receipt(whole, str(folder), BATCH)
+    pushed = pushed_receipt(whole, LocalRoot(str(folder)), BATCH)
     assert len(json.dumps(pushed)) < 2_000
     assert received(pushed, folder) == whole
     [file] = folder.iterdir()
@@ -63,7 +64,7 @@ def test_the_manifests_handle_is_small(folder: Path) -> None:
 def test_a_small_receipt_travels_as_it_is(folder: Path) -> None:
     """Of a few partitions each XCom shows the ranges themselves, and no file is written."""
     small = receipt(20)
-    pushed = through_xcom(pushed_receipt(small, str(folder), BATCH))
+    pushed = through_xcom(pushed_receipt(small, LocalRoot(str(folder)), BATCH))
     assert pushed["ranges"][3] == [3, 10**12 + 3, 10**12 + 4]
     assert list(folder.iterdir()) == []
     assert received(pushed, folder) == small
@@ -73,14 +74,14 @@ def test_what_travels_is_small_around_the_bound(folder: Path) -> None:
     """With any number of partitions what travels takes at most 2,000 bytes."""
     for partitions in range(30, 90):
         whole = msgspec.structs.replace(receipt(partitions), attempt=f"{partitions:016x}")
-        pushed = pushed_receipt(whole, str(folder), BATCH)
+        pushed = pushed_receipt(whole, LocalRoot(str(folder)), BATCH)
         assert len(json.dumps(pushed)) <= 2_000
         assert received(pushed, folder) == whole
 
 
 def test_nothing_was_produced(folder: Path) -> None:
     """A run with nothing to produce has no receipt; one with something to produce must have one."""
-    assert received_receipt(None, str(folder), BATCH, expected=False) is None
+    assert received_receipt(None, LocalRoot(str(folder)), BATCH, expected=False) is None
     with pytest.raises(IntegrityError, match=r"`receipt` is missing.*Clear generate_and_produce_data"):
         received(None, folder)
 
@@ -99,7 +100,7 @@ def test_what_is_no_receipt_is_refused(folder: Path, pushed: object) -> None:
 )
 def test_a_path_outside_the_folder_is_refused(folder: Path, path: str) -> None:
     """A handle never leads out of the staging folder, nor to a name that isn't a staged file's."""
-    pushed = pushed_receipt(receipt(PARTITIONS), str(folder), BATCH)
+    pushed = pushed_receipt(receipt(PARTITIONS), LocalRoot(str(folder)), BATCH)
     changed = path.format(folder=folder, name=Path(pushed["path"]).name)
     with pytest.raises(SettingsError, match="Clear generate_and_produce_data"):
         received({**pushed, "path": changed}, folder)
@@ -107,7 +108,7 @@ def test_a_path_outside_the_folder_is_refused(folder: Path, path: str) -> None:
 
 def test_another_runs_receipt_is_refused(folder: Path) -> None:
     """A run doesn't take another run's receipt, whatever its XCom says."""
-    pushed = pushed_receipt(receipt(PARTITIONS), str(folder), BATCH)
+    pushed = pushed_receipt(receipt(PARTITIONS), LocalRoot(str(folder)), BATCH)
     for batch_id, changed in (("f" * 16, pushed), ("f" * 16, {**pushed, "batch_id": "f" * 16})):
         with pytest.raises(IntegrityError, match=r"this is batch f+"):
             received(changed, folder, batch_id)
@@ -115,7 +116,7 @@ def test_another_runs_receipt_is_refused(folder: Path) -> None:
 
 def test_a_changed_receipt_is_refused(folder: Path) -> None:
     """A receipt whose bytes aren't those that were written is refused."""
-    pushed = pushed_receipt(receipt(PARTITIONS), str(folder), BATCH)
+    pushed = pushed_receipt(receipt(PARTITIONS), LocalRoot(str(folder)), BATCH)
     [file] = folder.iterdir()
     file.write_bytes(file.read_bytes().replace(b"50000", b"50001"))
     with pytest.raises(IntegrityError, match="was changed after it was written"):
@@ -124,7 +125,7 @@ def test_a_changed_receipt_is_refused(folder: Path) -> None:
 
 def test_a_receipt_that_is_gone_names_what_to_clear(folder: Path) -> None:
     """A receipt that was cleaned up sends the run back to producing."""
-    pushed = pushed_receipt(receipt(PARTITIONS), str(folder), BATCH)
+    pushed = pushed_receipt(receipt(PARTITIONS), LocalRoot(str(folder)), BATCH)
     [file] = folder.iterdir()
     file.unlink()
     with pytest.raises(IntegrityError, match=r"is gone: .*STAGING_DIR.* Clear generate_and_produce_data"):
@@ -133,7 +134,7 @@ def test_a_receipt_that_is_gone_names_what_to_clear(folder: Path) -> None:
 
 def test_a_link_in_its_place_is_refused(folder: Path, tmp_path: Path) -> None:
     """A symbolic link at the receipt's path isn't followed."""
-    pushed = pushed_receipt(receipt(PARTITIONS), str(folder), BATCH)
+    pushed = pushed_receipt(receipt(PARTITIONS), LocalRoot(str(folder)), BATCH)
     [file] = folder.iterdir()
     file.rename(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")

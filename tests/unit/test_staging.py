@@ -24,8 +24,9 @@ from pyarrow import csv
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.model.identity import CONTRACT_VERSION
 from topicledger.model.manifest import Manifest
-from topicledger.staging.folder import is_staged_name, open_folder, require_inside, stem
+from topicledger.staging.folder import is_staged_name, open_folder, stem
 from topicledger.staging.reader import ManifestHandle, open_batch, received_handle
+from topicledger.staging.root import LocalRoot, require_inside
 from topicledger.staging.writer import CsvWriter, StagedBatch, StagedWriter
 
 BATCH, PLAN = "0123456789abcdef", "fedcba9876543210"
@@ -51,7 +52,7 @@ def opened(folder: Path) -> Iterator[int]:
 
 def stage(folder: Path, batch_id: str = BATCH, **changes: Any) -> ManifestHandle:
     """Stage a batch without records."""
-    with StagedBatch(str(folder), stem(batch_id), COLUMNS) as batch:
+    with StagedBatch(LocalRoot(str(folder)), stem(batch_id), COLUMNS) as batch:
         rows, dead_letters, tombstones, jumps = batch.finish_files()
         fields: dict[str, Any] = {
             "contract_version": CONTRACT_VERSION,
@@ -84,7 +85,7 @@ def test_a_finished_batch(folder: Path) -> None:
     assert all(is_staged_name(name) for name in names)
     assert {name.split(".")[1] for name in names} == {Path(handle.path).name.split(".")[1]}
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
-    with open_batch(str(folder), handle) as batch:
+    with open_batch(LocalRoot(str(folder)), handle) as batch:
         assert batch.manifest.batch_id == BATCH
         assert batch.rows.read().startswith(b'"n","text",')
         batch.verify()
@@ -95,7 +96,7 @@ def test_an_unfinished_batch(folder: Path, finished: bool) -> None:
     """A batch that is left before its manifest is there leaves no file, even when its files were finished."""
 
     def staging() -> None:
-        with StagedBatch(str(folder), stem(BATCH), COLUMNS) as batch:
+        with StagedBatch(LocalRoot(str(folder)), stem(BATCH), COLUMNS) as batch:
             assert list(folder.iterdir())
             if finished:
                 batch.finish_files()
@@ -165,7 +166,7 @@ def test_paths_outside_the_folder(folder: Path, path: str) -> None:
     """A path that isn't a staged file directly in the folder is refused."""
     given_path = path.format(folder=folder, name=f"kafka_staging_{BATCH}.{PLAN}.csv")
     with pytest.raises(SettingsError, match="is not a staged file of"):
-        require_inside(str(folder), given_path)
+        require_inside(LocalRoot(str(folder)), given_path)
 
 
 @pytest.mark.fault(71, "stopped")
@@ -193,9 +194,11 @@ STAGE_ELSEWHERE = """
 import sys
 import pyarrow as pa
 from topicledger.errors import TopicLedgerError
+from topicledger.staging.root import LocalRoot
 from topicledger.staging.writer import StagedBatch
 try:
-    StagedBatch(sys.argv[1], "kafka_staging_0123456789abcdef.0123456789abcdef", pa.schema([("n", pa.int64())]))
+    root, columns = LocalRoot(sys.argv[1]), pa.schema([("n", pa.int64())])
+    StagedBatch(root, "kafka_staging_0123456789abcdef.0123456789abcdef", columns)
 except TopicLedgerError as error:
     print(type(error).__name__, error)
 """
@@ -232,7 +235,7 @@ def test_gone_file(folder: Path) -> None:
     """A file that is gone is told from one that was changed: the caller asks the ledger what that means."""
     handle = stage(folder)
     Path(handle.path.replace(".manifest.json", ".jumps.csv")).unlink()
-    with pytest.raises(FileNotFoundError), open_batch(str(folder), handle):
+    with pytest.raises(FileNotFoundError), open_batch(LocalRoot(str(folder)), handle):
         pass
 
 
@@ -241,7 +244,7 @@ def test_bytes_that_change_while_they_are_read(folder: Path) -> None:
     """What is verified is what was read, not what the file holds before or after: a change in between is found."""
     handle = stage(folder)
     rows = Path(handle.path.replace(".manifest.json", ".csv"))
-    with open_batch(str(folder), handle) as batch:
+    with open_batch(LocalRoot(str(folder)), handle) as batch:
         content = rows.read_bytes()
         rows.write_bytes(content.replace(b"n", b"m"))
         batch.rows.read()
@@ -257,7 +260,7 @@ def test_unread_bytes_are_verified(folder: Path) -> None:
     rows = Path(handle.path.replace(".manifest.json", ".csv"))
     staged = rows.read_bytes()
     rows.write_bytes(staged + b"1,\n")
-    with open_batch(str(folder), handle) as batch:
+    with open_batch(LocalRoot(str(folder)), handle) as batch:
         assert batch.rows.read(len(staged)) == staged
         for other in (batch.dead_letters, batch.tombstones, batch.jumps):
             other.read()
@@ -268,7 +271,7 @@ def test_unread_bytes_are_verified(folder: Path) -> None:
 def test_manifest_of_another_plan(folder: Path) -> None:
     """A manifest of another plan than the handle's is refused, and both are named."""
     handle = dataclasses.replace(stage(folder), plan_id="0" * 16)
-    with pytest.raises(IntegrityError, match=PLAN), open_batch(str(folder), handle):
+    with pytest.raises(IntegrityError, match=PLAN), open_batch(LocalRoot(str(folder)), handle):
         pass
 
 

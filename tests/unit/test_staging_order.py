@@ -11,6 +11,7 @@ from tests.unit.test_staging import BATCH, stage
 from topicledger.errors import IntegrityError, SettingsError
 from topicledger.staging.folder import open_folder
 from topicledger.staging.reader import open_batch
+from topicledger.staging.root import LocalRoot
 
 
 @pytest.fixture
@@ -53,5 +54,8 @@ def test_a_staged_file_of_somebody_else(folder: Path, monkeypatch: pytest.Monkey
     handle = stage(folder, BATCH)
     folder.chmod(0o1777)
     monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
-    with pytest.raises(IntegrityError, match="not a regular file of this user"), open_batch(str(folder), handle):
+    with (
+        pytest.raises(IntegrityError, match="not a regular file of this user"),
+        open_batch(LocalRoot(str(folder)), handle),
+    ):
         pass

@@ -1,4 +1,4 @@
-"""The staging folder and its names: what may be written there, read from there and removed."""
+"""The staging folder and its names: what may be written there and read from there."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 
-from topicledger.errors import RetriableError, SettingsError
+from topicledger.errors import IntegrityError, RetriableError, SettingsError
 
 _NAME = re.compile(
     r"kafka_staging_[0-9a-f]{16}\.[0-9a-f]{16}\."
@@ -82,21 +81,31 @@ def translated(doing: str) -> Iterator[None]:
         ) from error
 
 
-def require_inside(folder: str, path: str, task: str = "consume_and_stage_data") -> str:
-    """Give the bare name of a staged file that a path from outside names.
+def open_staged(folder_fd: int, name: str, task: str) -> int:
+    """Open a regular file of ours that nothing else links to, following no symbolic link.
 
     Args:
-        folder: The staging folder.
-        path: The path.
-        task: Which task handed it on: a person clears that one.
+        folder_fd: The staging folder.
+        name: The file.
+        task: Which task wrote it: a person clears that one.
 
     Raises:
-        SettingsError: The path isn't that of a staged file directly inside the folder.
+        FileNotFoundError: It is gone.
+        IntegrityError: Something else lies there.
     """
-    name = Path(path).name
-    if Path(path) != Path(folder) / name or not is_staged_name(name):
-        raise SettingsError(
-            f"{path!r} is not a staged file of {folder}: the handle that the task pushed was changed, or the "
-            f"staging folder was set differently. Clear {task} (with downstream)"
+    again = f"Clear {task} (with downstream)"
+    with translated(f"opening {name}"):
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder_fd)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise IntegrityError(f"{name} can't be opened as a staged file: {error.strerror}. {again}") from error
+    info = os.fstat(fd)
+    if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1 or info.st_uid != os.geteuid():
+        os.close(fd)
+        raise IntegrityError(
+            f"{name} is not a regular file of this user with one name (uid {info.st_uid}, links {info.st_nlink}): "
+            f"somebody exchanged it. {again}"
         )
-    return name
+    return fd

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,9 +14,11 @@ import msgspec
 from topicledger.errors import IntegrityError
 from topicledger.model.identity import CONTRACT_VERSION
 from topicledger.model.manifest import Manifest, StagedFile
-from topicledger.staging.folder import is_staged_name, open_folder, require_inside, translated
+from topicledger.staging.folder import is_staged_name, translated
+from topicledger.staging.root import ReadingPlace, StagingRoot, require_inside
 
-_STAGE_AGAIN = "Clear consume_and_stage_data (with downstream) to stage it again"
+_TASK = "consume_and_stage_data"
+_STAGE_AGAIN = f"Clear {_TASK} (with downstream) to stage it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,61 +139,30 @@ class OpenedBatch:
 
 
 @contextmanager
-def open_batch(folder: str, handle: ManifestHandle) -> Iterator[OpenedBatch]:
+def open_batch(root: StagingRoot, handle: ManifestHandle) -> Iterator[OpenedBatch]:
     """Open a staged batch for one load attempt.
 
     Raises:
         FileNotFoundError: One of its files is gone: the caller asks the ledger what that means.
         IntegrityError: A file isn't what was staged, or was staged by another version.
-        SettingsError: The handle's path lies outside the folder.
+        SettingsError: The handle's path lies outside the root.
     """
     with ExitStack() as stack:
-        folder_fd = open_folder(folder)
-        stack.callback(os.close, folder_fd)
-        manifest = _read_manifest(folder, folder_fd, handle)
+        place = stack.enter_context(root.reading())
+        manifest = _read_manifest(root, place, handle)
         readers = []
         for file in manifest.files:
             if not is_staged_name(file.name) or not file.name.startswith(f"kafka_staging_{handle.batch_id}."):
                 raise IntegrityError(f"the manifest names {file.name!r}, which is no staged file. {_STAGE_AGAIN}")
-            reader = VerifyingReader(open_staged(folder_fd, file.name), file)
+            reader = VerifyingReader(place.open(file.name, _TASK, file), file)
             stack.callback(reader.close)
             readers.append(cast("BinaryIO", reader))
         yield OpenedBatch(manifest, *readers)
 
 
-def open_staged(folder_fd: int, name: str, task: str = "consume_and_stage_data") -> int:
-    """Open a regular file of ours that nothing else links to, following no symbolic link.
-
-    Args:
-        folder_fd: The staging folder.
-        name: The file.
-        task: Which task wrote it: a person clears that one.
-
-    Raises:
-        FileNotFoundError: It is gone.
-        IntegrityError: Something else lies there.
-    """
-    again = f"Clear {task} (with downstream)"
-    with translated(f"opening {name}"):
-        try:
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder_fd)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise IntegrityError(f"{name} can't be opened as a staged file: {error.strerror}. {again}") from error
-    info = os.fstat(fd)
-    if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1 or info.st_uid != os.geteuid():
-        os.close(fd)
-        raise IntegrityError(
-            f"{name} is not a regular file of this user with one name (uid {info.st_uid}, links {info.st_nlink}): "
-            f"somebody exchanged it. {again}"
-        )
-    return fd
-
-
-def _read_manifest(folder: str, folder_fd: int, handle: ManifestHandle) -> Manifest:
-    name = require_inside(folder, handle.path)
-    with io.FileIO(open_staged(folder_fd, name), "rb") as file:
+def _read_manifest(root: StagingRoot, place: ReadingPlace, handle: ManifestHandle) -> Manifest:
+    name = require_inside(root, handle.path, _TASK)
+    with io.FileIO(place.open(name, _TASK), "rb") as file:
         data = file.readall()
     if hashlib.sha256(data).hexdigest() != handle.sha256:
         raise IntegrityError(

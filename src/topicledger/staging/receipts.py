@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +15,7 @@ import msgspec
 
 from topicledger.errors import IntegrityError
 from topicledger.model.plan import Receipt
-from topicledger.staging.folder import open_folder, require_inside, translated
-from topicledger.staging.reader import open_staged
+from topicledger.staging.root import StagingRoot, path_in, require_inside
 from topicledger.staging.writer import StagedWriter
 
 INLINE_BYTES = 2_000
@@ -42,50 +40,46 @@ class ReceiptHandle:
     batch_id: str
 
 
-def pushed_receipt(receipt: Receipt, folder: str, batch_id: str) -> dict[str, Any]:
+def pushed_receipt(receipt: Receipt, root: StagingRoot, batch_id: str) -> dict[str, Any]:
     """Give what the produce task hands on; it takes at most `INLINE_BYTES` as JSON.
 
     Args:
         receipt: The receipt.
-        folder: The staging folder; a large receipt becomes a file of this run in it, which the clean-up removes.
+        root: The staging root; a large receipt becomes a file of this run in it, which the clean-up removes.
         batch_id: The run.
 
     Raises:
-        SettingsError: The staging folder isn't usable.
-        RetriableError: The disk is full or failing.
+        SettingsError: The staging root isn't usable.
+        RetriableError: It refuses for now.
     """
     inline: dict[str, Any] = msgspec.to_builtins(receipt)
     if len(json.dumps(inline)) <= INLINE_BYTES:
         return inline
-    folder_fd = open_folder(folder)
-    try:
-        writer = StagedWriter(folder_fd, f"kafka_staging_{batch_id}.{receipt.attempt}.receipt.json")
+    with root.writing() as place:
+        writer = StagedWriter(place.folder_fd, f"kafka_staging_{batch_id}.{receipt.attempt}.receipt.json")
         try:
             writer.write(msgspec.json.encode(receipt))
             staged = writer.finish()
+            place.publish((staged,))
         except BaseException:
             writer.discard()
+            place.withdraw()
             raise
-        with translated(f"syncing {folder}"):
-            os.fsync(folder_fd)
-    finally:
-        os.close(folder_fd)
-    path = os.path.join(folder, staged.name)  # noqa: PTH118 - a name for XCom, not a file
-    return {"path": path, "sha256": staged.sha256, "batch_id": batch_id}
+    return {"path": path_in(root, staged.name), "sha256": staged.sha256, "batch_id": batch_id}
 
 
-def received_receipt(pushed: object, folder: str, batch_id: str, *, expected: bool) -> Receipt | None:
+def received_receipt(pushed: object, root: StagingRoot, batch_id: str, *, expected: bool) -> Receipt | None:
     """Give the receipt that the produce task handed on, or None where it had nothing to produce.
 
     Args:
         pushed: What came by XCom.
-        folder: The staging folder.
+        root: The staging root.
         batch_id: This run.
         expected: Whether the run had something to produce.
 
     Raises:
         IntegrityError: It is missing, changed or another run's, or its file is gone.
-        SettingsError: The handle's path lies outside the folder.
+        SettingsError: The handle's path lies outside the root.
     """
     if pushed is None:
         if not expected:
@@ -96,7 +90,7 @@ def received_receipt(pushed: object, folder: str, batch_id: str, *, expected: bo
         )
     try:
         if isinstance(pushed, dict) and "path" in pushed:
-            return _read(msgspec.convert(pushed, ReceiptHandle), folder, batch_id)
+            return _read(msgspec.convert(pushed, ReceiptHandle), root, batch_id)
         return msgspec.convert(pushed, Receipt)
     except msgspec.MsgspecError as error:
         raise IntegrityError(
@@ -104,26 +98,23 @@ def received_receipt(pushed: object, folder: str, batch_id: str, *, expected: bo
         ) from error
 
 
-def _read(handle: ReceiptHandle, folder: str, batch_id: str) -> Receipt:
-    name = require_inside(folder, handle.path, _TASK)
+def _read(handle: ReceiptHandle, root: StagingRoot, batch_id: str) -> Receipt:
+    name = require_inside(root, handle.path, _TASK)
     if handle.batch_id != batch_id or not name.startswith(f"kafka_staging_{batch_id}."):
         raise IntegrityError(
             f"the produce task's XCom `receipt` is {name} of batch {handle.batch_id!r:.40}, this is batch {batch_id}. "
             f"{_PRODUCE_AGAIN}",
             batch_id=batch_id,
         )
-    folder_fd = open_folder(folder)
     try:
-        with io.FileIO(open_staged(folder_fd, name, _TASK), "rb") as file:
+        with root.reading() as place, io.FileIO(place.open(name, _TASK), "rb") as file:
             data = file.readall()
     except FileNotFoundError as error:
         raise IntegrityError(
-            f"the receipt {handle.path} of batch {batch_id} is gone: the run was cleaned up, or this worker doesn't "
-            f"share the staging folder (STAGING_DIR) with the one that produced. {_PRODUCE_AGAIN}",
+            f"the receipt {handle.path} of batch {batch_id} is gone: the run was cleaned up, {root.missing} produced. "
+            f"{_PRODUCE_AGAIN}",
             batch_id=batch_id,
         ) from error
-    finally:
-        os.close(folder_fd)
     if hashlib.sha256(data).hexdigest() != handle.sha256:
         raise IntegrityError(
             f"the receipt {name} was changed after it was written: its sha256 is not {handle.sha256}. {_PRODUCE_AGAIN}",

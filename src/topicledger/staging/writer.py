@@ -16,7 +16,8 @@ from pyarrow import csv as pa_csv
 
 from topicledger.crash_points import crash_point
 from topicledger.model.manifest import Manifest, StagedFile
-from topicledger.staging.folder import open_folder, translated
+from topicledger.staging.folder import translated
+from topicledger.staging.root import StagingRoot, path_in
 from topicledger.staging.schemas import DEAD_LETTERS, JUMPS, TOMBSTONES, rows_schema
 
 _HEADERLESS = pa_csv.WriteOptions(include_header=False, batch_size=16_384)
@@ -108,17 +109,19 @@ class StagedBatch:
     """The files of one attempt. Leaving the block before `finish` returned removes them.
 
     Args:
-        folder: The staging folder.
+        root: The staging root.
         stem: The stem that the files share.
         columns: The pipeline's columns.
     """
 
-    def __init__(self, folder: str, stem: str, columns: pa.Schema) -> None:
-        self._folder = folder
+    def __init__(self, root: StagingRoot, stem: str, columns: pa.Schema) -> None:
+        self._root = root
         self._stem = stem
-        self._folder_fd = open_folder(folder)
+        self._stack = contextlib.ExitStack()
+        self._place = self._stack.enter_context(root.writing())
         self._finished = False
         self._writers: list[StagedWriter] = []
+        self._files: tuple[StagedFile, ...] = ()
         try:
             self.rows = self._csv("csv", rows_schema(columns))
             self.dead_letters = self._csv("dead_letters.csv", DEAD_LETTERS)
@@ -141,31 +144,32 @@ class StagedBatch:
         rows, dead_letters, tombstones, jumps = (
             csv.file.finish() for csv in (self.rows, self.dead_letters, self.tombstones, self.jumps)
         )
+        self._files = (rows, dead_letters, tombstones, jumps)
         return rows, dead_letters, tombstones, jumps
 
     def finish(self, manifest: Manifest) -> tuple[str, str]:
-        """Write the manifest last, sync the folder: from now on the batch exists.
+        """Write the manifest last, and publish it last: from then on the batch exists.
 
         Returns:
             The manifest's path and its sha256.
         """
-        writer = StagedWriter(self._folder_fd, f"{self._stem}.manifest.json")
+        writer = StagedWriter(self._place.folder_fd, f"{self._stem}.manifest.json")
         self._writers.append(writer)
         writer.write(msgspec.json.encode(manifest))
         staged = writer.finish()
-        with translated(f"syncing {self._folder}"):
-            os.fsync(self._folder_fd)
+        self._place.publish((*self._files, staged))
         self._finished = True
-        return os.path.join(self._folder, staged.name), staged.sha256  # noqa: PTH118 - a name for XCom, not a file
+        return path_in(self._root, staged.name), staged.sha256
 
     def _csv(self, suffix: str, schema: pa.Schema) -> CsvWriter:
-        writer = StagedWriter(self._folder_fd, f"{self._stem}.{suffix}")
+        writer = StagedWriter(self._place.folder_fd, f"{self._stem}.{suffix}")
         # Known before its header is written, which a full disk may refuse already.
         self._writers.append(writer)
         return CsvWriter(writer, schema)
 
     def _close(self) -> None:
-        if not self._finished:
-            for writer in self._writers:
-                writer.discard()
-        os.close(self._folder_fd)
+        with self._stack:
+            if not self._finished:
+                for writer in self._writers:
+                    writer.discard()
+                self._place.withdraw()
