@@ -14,8 +14,10 @@ import pytest
 
 from devstack.broker import AnyBroker, ExternalBroker, running_broker
 from devstack.postgres import Postgres, running_postgres
+from tests.support.command import Command
 from tests.support.object_store import ObjectStore, running_object_store
 from tests.support.places import KINDS, duckdb_file, lake_folder, postgres_database
+from tests.support.secure_broker import SecureBroker, running_secure_broker
 from tests.support.steps import Case, make_case
 from tests.support.topics import Topics
 from topicledger.warehouse.contract import WarehouseSettings
@@ -29,6 +31,15 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyBroker
         return
     folder = tmp_path_factory.mktemp("broker")
     with running_broker(folder) as broker:
+        yield broker
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def secure_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
+    """The session's broker that trusts nobody: a user of its own for each test."""
+    folder = tmp_path_factory.mktemp("secure")
+    with running_secure_broker(folder) as broker:
         yield broker
     shutil.rmtree(folder)
 
@@ -98,6 +109,12 @@ def case(topics: Topics, place: WarehouseSettings, tmp_path: Path) -> Case:
 def duckdb_case(topics: Topics, duckdb_settings: WarehouseSettings, tmp_path: Path) -> Case:
     """The same on DuckDB alone, where the warehouse doesn't matter."""
     return make_case(topics, duckdb_settings, tmp_path)
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """The command `topicledger`, with no connection defined yet."""
+    return Command(monkeypatch, capsys, tmp_path)
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.places import duckdb_file
-from tests.support.secure_broker import SecureBroker, running_secure_broker
+from tests.support.secure_broker import SecureBroker
 from tests.support.steps import Case, make_case
 from tests.support.topics import Topics
 from topicledger.warehouse.contract import WarehouseSettings
-
-
-@pytest.fixture(scope="session")
-def secure_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
-    """The session's broker that trusts nobody: a user of its own for each test."""
-    folder = tmp_path_factory.mktemp("secure")
-    with running_secure_broker(folder) as broker:
-        yield broker
-    shutil.rmtree(folder)
 
 
 @pytest.fixture

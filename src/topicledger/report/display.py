@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Sequence
 
 NOTHING = "-"
@@ -20,6 +21,16 @@ def printable(text: str) -> str:
 def number(value: int | None) -> str:
     """Show a count with thousands separated by commas, or `-` where there is none."""
     return NOTHING if value is None else f"{value:,}"
+
+
+def duration(time: dt.timedelta) -> str:
+    """Show a length of time in its two largest units, such as `1 day 6 h`; less than a minute as seconds."""
+    minutes, seconds = divmod(int(time.total_seconds()), 60)
+    days, rest = divmod(minutes, 24 * 60)
+    hours, minutes = divmod(rest, 60)
+    parts = (f"{days} day{'' if days == 1 else 's'}", f"{hours} h", f"{minutes} min", f"{seconds} s")
+    shown = [part for part in parts if not part.startswith("0 ")][:2]
+    return " ".join(shown) or "0 s"
 
 
 def aligned(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

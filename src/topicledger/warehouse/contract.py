@@ -15,7 +15,8 @@ and locks nothing, commit creates the next one if nobody has, and the loser gets
 from a new `loading()`, where its own entry is found by find_batch, another's by the positions.
 
 Reconciling (`reconcile_batch`) and the command line call `snapshot` and `history`, which only read; the command also
-calls `audit`, which may read everything.
+calls `access`, whether the tables are there or not, and `audit`, once `ensure_tables` has passed them; both may come at
+any moment, beside a running load, and write nothing.
 
 Errors: `SettingsError` for what a person fixes (credentials, a missing grant, named; a column that differs is an
 IntegrityError naming it), `RetriableError` for what may pass (not reachable, locked, deadlock, statement timeout),
@@ -87,7 +88,7 @@ class Audit:
 
     Args:
         notes: What is no problem.
-        problems: What is one.
+        problems: What is one, with the next step.
     """
 
     notes: tuple[str, ...] = ()
@@ -192,6 +193,16 @@ class Warehouse(Protocol):
 
     def history(self, limit: int) -> Sequence[LedgerRow]:
         """The target's newest ledger rows, newest first."""
+
+    def access(self) -> Audit:
+        """What this user may not do there that a run does, told by asking, never by trying. Changes nothing.
+
+        The tables need not exist yet: then it is about creating them, when the pipeline says so.
+
+        Raises:
+            RetriableError: Not reachable.
+            SettingsError: Not even the connection is let in.
+        """
 
     def audit(self) -> Audit:
         """What lies there without being in the ledger, or the other way round. May take long; changes nothing."""

@@ -18,12 +18,13 @@ import pyarrow as pa
 from topicledger.errors import SettingsError
 from topicledger.forks import OpenedHere
 from topicledger.pipeline import Pipeline
-from topicledger.warehouse.contract import Warehouse, WarehouseSettings
+from topicledger.warehouse.contract import Audit, Warehouse, WarehouseSettings
 from topicledger.warehouse.dialect import DUCKDB, quoted
 from topicledger.warehouse.duckdb_csv import CsvBatches
 from topicledger.warehouse.duckdb_errors import commit_failed, failed, not_parsed
 from topicledger.warehouse.sql_warehouse import SqlWarehouse
-from topicledger.warehouse.tables import StoredColumn
+from topicledger.warehouse.tables import StoredColumn, Tables
+from topicledger.warehouse.writable import refusal
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,13 @@ def duckdb_file(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
             f"connection {settings.conn_id}: its Extra has {', '.join(unknown)}, which DuckDB connections don't "
             f"take here; usable is {', '.join(_EXTRA)}"
         )
-    return SqlWarehouse(pipeline, DUCKDB, lambda create: DuckdbSession(settings, path, create=create))
+
+    def asked(_tables: Tables, _create: bool) -> Audit:
+        # The log that DuckDB writes ahead lies beside the file.
+        said = refusal(path) or refusal(path.parent)
+        return Audit(problems=(said,) if said else ())
+
+    return SqlWarehouse(pipeline, DUCKDB, lambda create: DuckdbSession(settings, path, create=create), asked)
 
 
 class DuckdbSession:

@@ -6,13 +6,15 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from topicledger.errors import RetriableError, SettingsError, TopicLedgerError
+from topicledger.warehouse.contract import Audit
 from topicledger.warehouse.log_store import PAGE
+from topicledger.warehouse.writable import refusal
 
 _PASSES = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE)
 
@@ -61,6 +63,11 @@ class FolderStore:
                 return sorted(file.name for file in (self._path / folder).iterdir() if file.name > after)[:PAGE]
             except FileNotFoundError:
                 return []
+
+    def access(self, folders: Iterable[str]) -> Audit:
+        """What keeps this user from writing into these folders, each thing once."""
+        found = (refusal(path) for path in (self._path, *(self._path / folder for folder in folders)))
+        return Audit(problems=tuple(dict.fromkeys(said for said in found if said)))
 
     def sizes(self, folder: str) -> Iterator[tuple[str, int]]:
         """Every name in a folder, with its size in bytes."""

@@ -121,6 +121,10 @@ class Lake:
         entries = self._log.backwards(self._log.require_tip())
         return tuple(islice((entry.row for entry in entries if entry.row is not None), limit))
 
+    def access(self) -> Audit:
+        """What this user may not write there. Of a log that is there `ensure_tables` asks more than this can."""
+        return self._store.access([*self._folders.values(), self._log.folder])
+
     def audit(self) -> Audit:
         """Read every entry and list every file: orphans, lost files, and totals that don't add up."""
         return audit(self._store, self._log, self._log.require_tip(), self._folders)

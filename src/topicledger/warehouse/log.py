@@ -43,6 +43,11 @@ class Log:
         self._folder = f"{LOGS}/{target}"
 
     @property
+    def folder(self) -> str:
+        """The log's folder in the store."""
+        return self._folder
+
+    @property
     def where(self) -> str:
         """The log's place, for messages."""
         return f"{self._store.location}/{self._folder}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
+
+from topicledger.warehouse.contract import Audit
 
 PAGE = 1_000
 """How many names one listing gives at most: what S3 gives."""
@@ -40,6 +42,9 @@ class Store(Protocol):
 
     def names(self, folder: str, after: str) -> list[str]:
         """The next up to `PAGE` names directly in a folder that come after a name, in ascending order."""
+
+    def access(self, folders: Iterable[str]) -> Audit:
+        """What keeps this user from writing into these folders; and what can't be told without writing, as a note."""
 
     def sizes(self, folder: str) -> Iterator[tuple[str, int]]:
         """Every name directly in a folder, with its size in bytes."""

@@ -7,7 +7,7 @@ loader read the ledger as it was before it waited for the lock.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any, BinaryIO
 
 import psycopg
@@ -16,11 +16,12 @@ from psycopg import IsolationLevel
 from topicledger.errors import RetriableError, SettingsError
 from topicledger.forks import OpenedHere
 from topicledger.pipeline import Pipeline
-from topicledger.warehouse.contract import Warehouse, WarehouseSettings
+from topicledger.warehouse.contract import Audit, Warehouse, WarehouseSettings
 from topicledger.warehouse.dialect import POSTGRES
+from topicledger.warehouse.postgres_access import missing_grants
 from topicledger.warehouse.postgres_errors import connecting_failed, statement_failed
 from topicledger.warehouse.sql_warehouse import SqlWarehouse
-from topicledger.warehouse.tables import StoredColumn
+from topicledger.warehouse.tables import StoredColumn, Tables
 
 OLDEST_SERVER = 150000
 """PostgreSQL 15, the first whose COPY compares the header's names with the table's."""
@@ -76,7 +77,13 @@ def postgres(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
             f"connection {settings.conn_id}: its Extra has {', '.join(unknown)}, which PostgreSQL connections "
             f"don't take here; usable are {', '.join(sorted(_EXTRA))}"
         )
-    return SqlWarehouse(pipeline, POSTGRES, lambda _create: PostgresSession(settings))
+
+    def asked(tables: Tables, create: bool) -> Audit:
+        with closing(PostgresSession(settings)) as session:
+            session.begin_snapshot()
+            return Audit(problems=tuple(missing_grants(session, tables, create=create)))
+
+    return SqlWarehouse(pipeline, POSTGRES, lambda _create: PostgresSession(settings), asked)
 
 
 class PostgresSession:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[impor
 
 from topicledger.errors import RetriableError, SettingsError
 from topicledger.forks import OpenedHere
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.warehouse.contract import Audit, WarehouseSettings
 from topicledger.warehouse.log_store import PAGE
 from topicledger.warehouse.s3_errors import code_of, failed
 
@@ -116,6 +116,12 @@ class S3Store:
                 Bucket=self._bucket, Prefix=prefix, StartAfter=prefix + after, MaxKeys=PAGE
             )
         return [str(item["Key"])[len(prefix) :] for item in found.get("Contents", ())]
+
+    def access(self, folders: Iterable[str]) -> Audit:
+        """See that listing is allowed. Where nothing lies yet, S3 tells who may write only when it is tried."""
+        if any(self.names(folder, "") for folder in folders):
+            return Audit()
+        return Audit(notes=("whether this user may write there shows at the first run: S3 isn't asked by writing",))
 
     def sizes(self, folder: str) -> Iterator[tuple[str, int]]:
         """Every name in a folder, with its size in bytes."""

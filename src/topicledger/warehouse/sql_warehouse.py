@@ -27,12 +27,20 @@ class SqlWarehouse:
         pipeline: Whose tables.
         dialect: The warehouse's SQL.
         connect: Opens a session; its argument says whether a database that isn't there may be created.
+        access: What the user may not do with these tables; its second argument says whether missing ones are created.
     """
 
-    def __init__(self, pipeline: Pipeline, dialect: Dialect, connect: Callable[[bool], Session]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        dialect: Dialect,
+        connect: Callable[[bool], Session],
+        access: Callable[[Tables, bool], Audit],
+    ) -> None:
         self._pipeline = pipeline
         self._dialect = dialect
         self._connect = connect
+        self._access = access
         self._tables = Tables(pipeline, dialect)
         self._ledger = LedgerTables(self._tables, dialect)
 
@@ -102,6 +110,10 @@ class SqlWarehouse:
         """The target's newest ledger rows, newest first."""
         with self._reading() as session:
             return self._ledger.history(session, limit)
+
+    def access(self) -> Audit:
+        """What this user may not do that a run does; asked, not tried."""
+        return self._access(self._tables, self._pipeline.create_tables)
 
     def audit(self) -> Audit:
         """Nothing to tell: rows and ledger are in one transaction, and the database keeps both."""

@@ -1,0 +1,210 @@
+"""What `topicledger check` looks at: connections, grants, tables, topic, retention, losses. It only looks."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from topicledger.errors import SettingsError, TopicLedgerError
+from topicledger.kafka.grants import missing_grants
+from topicledger.kafka.settings import KafkaSettings
+from topicledger.kafka.topic import TopicObserver
+from topicledger.model.plan import Position
+from topicledger.model.planning import TopicState
+from topicledger.pipeline import Pipeline
+from topicledger.report.display import duration, number
+from topicledger.report.preview import preview
+from topicledger.retries import with_retries
+from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.contract import WarehouseSettings
+
+_NOT_CREATED_YET = ("tables are missing", "there is no DuckDB file", "there is no ledger at")
+"""How the warehouses say that nothing was created yet, which is no problem before the first run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the answer; that of a problem ends with its next step."""
+
+    kind: Literal["ok", "note", "problem"]
+    text: str
+
+
+def one_line(error: TopicLedgerError) -> str:
+    """An error's first line. Further ones are statements for a database administrator."""
+    first, _, statements = str(error).partition("\n")
+    return f"{first} (`topicledger check --ddl` prints the statements)" if statements else first
+
+
+def has_tables(settings: WarehouseSettings, pipeline: Pipeline) -> bool:
+    """Compare the tables, creating none. False: they aren't there, and the first run may create them.
+
+    Raises:
+        TopicLedgerError: What would stop a run.
+    """
+    try:
+        open_warehouse(settings, replace(pipeline, create_tables=False)).ensure_tables()
+    except SettingsError as error:
+        if pipeline.create_tables and _says_nothing_is_there(error):
+            return False
+        raise
+    return True
+
+
+def require_ledger(settings: WarehouseSettings, pipeline: Pipeline) -> None:
+    """Do nothing when there is a ledger to look at, whatever else a run would stumble over.
+
+    Raises:
+        SettingsError: Nothing was created yet.
+        RetriableError: The warehouse isn't reachable.
+    """
+    try:
+        there = has_tables(settings, pipeline)
+    except TopicLedgerError as error:
+        if error.retriable:
+            raise
+        there = not _says_nothing_is_there(error)
+    if not there:
+        target = open_warehouse(settings, pipeline).target
+        raise SettingsError(
+            f"connection {settings.conn_id} has no ledger of {target}; the first run creates it. When there have been "
+            "runs, correct the connection, or name the DAG file by --dag-file"
+        )
+
+
+def _says_nothing_is_there(error: TopicLedgerError) -> bool:
+    return any(text in str(error) for text in _NOT_CREATED_YET)
+
+
+def known_positions(settings: WarehouseSettings, pipeline: Pipeline) -> list[Position]:
+    """The ledger's positions of the pipeline's topic; none before the first run.
+
+    Raises:
+        TopicLedgerError: What would stop a run.
+    """
+    return list(open_warehouse(settings, pipeline).positions(pipeline.topic)) if has_tables(settings, pipeline) else []
+
+
+def check_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> tuple[list[Finding], list[Position] | None]:
+    """Is it reachable, may this user load there, are the tables as declared, does the ledger add up?
+
+    Returns:
+        What was found, and the ledger's positions of the topic; None when it could not be read.
+    """
+    conn_id, findings = settings.conn_id, []
+    try:
+        warehouse = open_warehouse(settings, pipeline)
+        access = warehouse.access()
+        findings += [Finding("problem", f"{conn_id}: {problem}") for problem in access.problems]
+        if not has_tables(settings, pipeline):
+            findings += [Finding("note", f"{conn_id}: {note}") for note in access.notes]
+            said = "reachable" if access.problems else "reachable; the first run creates the tables"
+            return [Finding("ok", f"{conn_id}: {said}"), *findings], []
+        known, audit = list(warehouse.positions(pipeline.topic)), warehouse.audit()
+    except TopicLedgerError as error:
+        # A refusal that follows from a missing grant has been told, with the statement that gives it.
+        told = findings and isinstance(error, SettingsError)
+        return findings if told else [*findings, Finding("problem", one_line(error))], None
+    findings += [Finding("note", f"{conn_id}: {note}") for note in audit.notes]
+    findings += [Finding("problem", f"{conn_id}: {problem}") for problem in audit.problems]
+    return [Finding("ok", f"{conn_id}: reachable, tables as expected"), *findings], known
+
+
+def check_topic(
+    settings: KafkaSettings,
+    pipeline: Pipeline,
+    known: Sequence[Position] | None,
+    *,
+    produces: bool,
+    pause: dt.timedelta | None,
+) -> list[Finding]:
+    """Is the broker reachable, is the topic there, may this user read it, is anything lost, does it keep long enough?
+
+    Args:
+        settings: The connection.
+        pipeline: The pipeline.
+        known: The ledger's positions of the topic; None when they aren't known, and then nothing is said about losses.
+        produces: Whether a run produces, too.
+        pause: The longest time between two runs, or None when it isn't known.
+    """
+    topic = pipeline.topic
+    try:
+        with TopicObserver(settings, topic) as observer:
+            state = observer.state()
+            findings = [Finding("ok", f"{settings.conn_id}: topic {topic} with {len(state.partitions)} partitions")]
+            findings += _grants(settings, pipeline, produces=produces)
+            findings += _retention(observer, topic, pause)
+            short = observer.too_few_in_sync() if produces else None
+    except TopicLedgerError as error:
+        return [Finding("problem", one_line(error))]
+    if short:
+        findings.append(Finding("problem", f"topic {topic}: {short}: bring its brokers back before a run produces"))
+    return [*findings, *_hidden(state), *(_losses(state, known, pipeline) if known is not None else ())]
+
+
+def _grants(settings: KafkaSettings, pipeline: Pipeline, *, produces: bool) -> Iterator[Finding]:
+    lacking = with_retries(
+        "asking for grants", lambda: missing_grants(settings, pipeline.topic, pipeline.name, write=produces)
+    )
+    for problem in lacking:
+        yield Finding("problem", f"{settings.conn_id}: {problem}")
+
+
+def _losses(state: TopicState, known: Sequence[Position], pipeline: Pipeline) -> Iterator[Finding]:
+    try:
+        planned = preview(state, known, pipeline, pipeline.table)
+    except TopicLedgerError as error:
+        yield Finding("problem", one_line(error))
+        return
+    offsets = sum(r.end - r.start for r in planned.ranges)
+    yield Finding("ok", f"nothing is lost between ledger and topic; {number(offsets)} offsets to read")
+
+
+def _hidden(state: TopicState) -> Iterator[Finding]:
+    for marks in state.partitions:
+        if marks.high > marks.last_stable:
+            yield Finding(
+                "note",
+                f"partition {marks.partition}: {number(marks.high - marks.last_stable)} offsets lie behind an open "
+                "transaction; a run waits for it, then fails and is tried again",
+            )
+
+
+def _retention(observer: TopicObserver, topic: str, pause: dt.timedelta | None) -> Iterator[Finding]:
+    """How long the topic keeps a record, against the longest time until a run comes for it."""
+    policy, kept_ms = observer.setting("cleanup.policy"), observer.setting("retention.ms")
+    if policy is None or kept_ms is None:
+        yield Finding(
+            "note",
+            f"topic {topic}: how long it keeps records isn't known to this user: grant DESCRIBE_CONFIGS on it",
+        )
+        return
+    if "delete" not in policy or int(kept_ms) < 0:
+        yield Finding("ok", f"topic {topic} keeps records without a limit of time")
+    else:
+        yield _kept(topic, dt.timedelta(milliseconds=min(int(kept_ms), _LONGEST_MS)), pause)
+    kept_bytes = int(observer.setting("retention.bytes") or -1)
+    if "delete" in policy and kept_bytes >= 0:
+        yield Finding(
+            "note",
+            f"topic {topic} keeps no more than {number(kept_bytes)} bytes of a partition (retention.bytes), however "
+            "new: see that no pause between two runs brings more",
+        )
+
+
+_LONGEST_MS = 100 * 366 * 24 * 60 * 60 * 1000
+
+
+def _kept(topic: str, kept: dt.timedelta, pause: dt.timedelta | None) -> Finding:
+    said = f"topic {topic} keeps records for {duration(kept)}"
+    if pause is None:
+        return Finding("note", f"{said}; how often runs come isn't known here: --dag-file names a file with a schedule")
+    if kept > pause:
+        return Finding("ok", f"{said}; at most {duration(pause)} between two runs")
+    return Finding(
+        "problem",
+        f"{said} (retention.ms), and up to {duration(pause)} lie between two runs: what goes in between is lost "
+        "before it is read. Raise retention.ms, so that it outlasts some failed runs too, or run more often",
+    )

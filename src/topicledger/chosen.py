@@ -1,0 +1,119 @@
+"""What the command looks at: as the DAG file has it, or as its options say instead."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import typer
+
+from topicledger.connections import find_connection, require_connection
+from topicledger.dag_file import DagFile, default_path, read_dag_file
+from topicledger.kafka.settings import KafkaSettings
+from topicledger.pipeline import Pipeline
+from topicledger.warehouse.contract import WarehouseSettings
+
+PIPELINE = "topicledger.signups:SIGNUPS"
+KAFKA_CONN_ID = "kafka_default"
+WAREHOUSE_CONN_ID = "warehouse_default"
+
+_REPLACED = {
+    "DAG_ID": "name",
+    "TOPIC": "topic",
+    "TABLE": "table",
+    "STAGING_DIR": "staging_dir",
+    "MAX_RECORDS": "max_records",
+}
+"""The DAG file's constants that replace a field of the declaration."""
+
+_WAREHOUSE_EXAMPLE = '{"conn_type": "duckdb", "host": "/path/to/warehouse.duckdb"}'
+_KAFKA_EXAMPLE = '{"conn_type": "kafka", "extra": {"bootstrap.servers": "host:9092"}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One pipeline, with the ids of its connections.
+
+    Args:
+        pipeline: The declaration, under the DAG file's constants where there is one.
+        kafka_conn_id: The Kafka connection.
+        warehouse_conn_id: The warehouse connection.
+        dag: The DAG file, or None where none was read.
+    """
+
+    pipeline: Pipeline
+    kafka_conn_id: str
+    warehouse_conn_id: str
+    dag: DagFile | None
+
+    def kafka_settings(self) -> KafkaSettings:
+        """Look the Kafka connection up.
+
+        Raises:
+            TopicLedgerError: It is missing, unreadable, or has a key that is refused.
+        """
+        # What is said there comes back as the error's text, with its next step.
+        for name in ("topicledger.kafka.librdkafka", "topicledger.retries"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        return KafkaSettings(self.kafka_conn_id, require_connection(self.kafka_conn_id, _KAFKA_EXAMPLE).extra)
+
+    def warehouse_settings(self) -> WarehouseSettings:
+        """Look the warehouse connection up; the default one may be missing, as in a DAG run.
+
+        Raises:
+            TopicLedgerError: It is missing though another one was asked for, or it is unreadable.
+        """
+        conn_id = self.warehouse_conn_id
+        found = find_connection(conn_id)
+        if found is not None:
+            return WarehouseSettings(**{field.name: getattr(found, field.name) for field in fields(found)})
+        if conn_id != WAREHOUSE_CONN_ID:
+            require_connection(conn_id, _WAREHOUSE_EXAMPLE)
+        home = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser()
+        path = home / "warehouse" / "topicledger.duckdb"
+        typer.echo(f"note     {conn_id} is not defined: looking at {path}, as a DAG run here would", err=True)
+        return WarehouseSettings(conn_id, "duckdb", host=str(path.absolute()))
+
+
+def choose(dag_file: Path | None, pipeline: str | None, kafka: str | None, warehouse: str | None) -> Chosen:
+    """Read the DAG file, which need not be there unless it is named; options win over what it says.
+
+    Args:
+        dag_file: The DAG file, or None for the shipped one in Airflow's folder.
+        pipeline: Import path of the declaration: then no file counts but one that is named.
+        kafka: Id of the Kafka connection.
+        warehouse: Id of the warehouse connection.
+
+    Raises:
+        SettingsError: The file can't be read, or a value that it gives can't work.
+    """
+    path = dag_file or default_path()
+    dag = read_dag_file(path) if dag_file or (pipeline is None and path.exists()) else None
+    constants = dag.constants if dag else {}
+    declared = _pipeline(pipeline or constants.get("PIPELINE", PIPELINE), dag.path.parent if dag else None)
+    changed = {field: constants[name] for name, field in _REPLACED.items() if name in constants}
+    return Chosen(
+        replace(declared, **changed),
+        kafka or constants.get("KAFKA_CONN_ID", KAFKA_CONN_ID),
+        warehouse or constants.get("WAREHOUSE_CONN_ID", WAREHOUSE_CONN_ID),
+        dag,
+    )
+
+
+def _pipeline(path: str, beside: Path | None) -> Pipeline:
+    module, _, name = path.partition(":")
+    # A pipeline of one's own lies in the folder at hand or beside its DAG file, where Airflow finds it too.
+    sys.path.insert(0, str(Path.cwd()))
+    if beside is not None:
+        sys.path.append(str(beside.absolute()))
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise typer.BadParameter(f"{path} can't be imported: {error}. Use module:NAME") from error
+    if not isinstance(found, Pipeline):
+        raise typer.BadParameter(f"{path} is a {type(found).__name__}, not a Pipeline")
+    return found

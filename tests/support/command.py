@@ -1,0 +1,96 @@
+"""The command `topicledger` as its console script runs it, in this process, on connections from the environment."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.docs.pages import ROOT
+from tests.support.steps import Case
+from topicledger import cli
+from topicledger.warehouse.contract import WarehouseSettings
+
+
+class Ran(NamedTuple):
+    """How one call ended and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Command:
+    """Runs the command in a folder of its own, which is its AIRFLOW_HOME too; no `airflow` command is found."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+        self.folder = folder
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.setenv("AIRFLOW_HOME", str(folder / "airflow"))
+        monkeypatch.delenv("AIRFLOW__CORE__DAGS_FOLDER", raising=False)
+        monkeypatch.chdir(folder)
+
+    def connect(self, conn_id: str, fields: Mapping[str, Any]) -> None:
+        """Define a connection."""
+        self._monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
+
+    def connect_kafka(self, extra: Mapping[str, Any]) -> None:
+        """Define `kafka_default`."""
+        self.connect("kafka_default", {"conn_type": "kafka", "extra": dict(extra)})
+
+    def connect_warehouse(self, place: WarehouseSettings) -> None:
+        """Define `warehouse_default`."""
+        fields = {name: value for name, value in dataclasses.asdict(place).items() if value and name != "conn_id"}
+        self.connect("warehouse_default", fields)
+
+    def put_dag_file(self, constants: Mapping[str, object], path: str = "airflow/dags/user_etl_dag.py") -> Path:
+        """Write the shipped DAG file with other constants; its schedule is one of them."""
+        text = (ROOT / "dags" / "user_etl_dag.py").read_text()
+        text = text.replace('schedule="@daily"', f"schedule={constants.get('schedule', '@daily')!r}")
+        lines = text.splitlines()
+        for name in constants.keys() - {"schedule"}:
+            (at,) = [n for n, line in enumerate(lines) if line.startswith((f"{name} =", f"{name}:"))]
+            lines[at] = f"{name} = {constants[name]!r}"
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(lines))
+        return file
+
+    def __call__(self, *arguments: str) -> Ran:
+        """Run it to its end."""
+        self._capsys.readouterr()
+        status = 0
+        with self._monkeypatch.context() as patched:
+            patched.setattr(sys, "argv", ["topicledger", *arguments])
+            # Here no `airflow` command is found, neither on the path nor beside the interpreter.
+            patched.setenv("PATH", str(self.folder))
+            patched.setattr(sys, "executable", str(self.folder / "python"))
+            try:
+                cli.main()
+            except SystemExit as ended:
+                status = int(ended.code or 0)
+        captured = self._capsys.readouterr()
+        return Ran(status, captured.out, captured.err)
+
+
+def connected(command: Command, case: Case, **constants: object) -> Path:
+    """Define both connections of a case, and put a DAG file for it where Airflow looks."""
+    command.connect_kafka(case.kafka.extra)
+    command.connect_warehouse(case.place)
+    return command.put_dag_file({"DAG_ID": case.pipeline.name, "TOPIC": case.topic, **constants})
+
+
+def problems(ran: Ran) -> list[str]:
+    """The problems that a check told of; nothing else may be on stderr, and the exit status must fit."""
+    lines = ran.err.splitlines()
+    assert all(line.startswith("problem  ") for line in lines), ran.err
+    assert ran.status == (1 if lines else 0)
+    assert ("Nothing would stop a run." in ran.out) is not bool(lines)
+    return [line.removeprefix("problem  ") for line in lines]
