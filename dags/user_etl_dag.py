@@ -15,6 +15,7 @@ import importlib.util
 import json
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,9 +42,11 @@ if TYPE_CHECKING:
 DAG_ID = "robust_kafka_etl_pipeline"
 KAFKA_CONN_ID = "kafka_default"
 WAREHOUSE_CONN_ID = "warehouse_default"
+STAGING_CONN_ID = "staging_default"
 PIPELINE = "topicledger.signups:SIGNUPS"
 TOPIC = "user_signups"
 TABLE = "user_signups"
+# Or s3://bucket/prefix, with STAGING_CONN_ID, where tasks don't share a disk.
 STAGING_DIR = "/tmp"  # noqa: S108 - sticky, and the files in it are exclusive, private and verified
 MAX_RECORDS: int | None = None
 CONSUME_TIMEOUT = dt.timedelta(minutes=30)
@@ -61,6 +64,7 @@ if _engine is None or _engine.origin is None:  # any folder of that name is foun
         "Airflow's scheduler, DAG processor and workers, or `topicledger init --vendor DAGS_DIR` to "
         "put it beside this file"
     )
+_ENGINE_DIR = Path(_engine.origin).parent
 _sibling, _found = Path(__file__).with_name("kafka_utils.py"), importlib.util.find_spec("kafka_utils")
 if _found is None or _found.origin is None or not _sibling.exists() or not _sibling.samefile(_found.origin):
     raise ImportError(
@@ -206,10 +210,16 @@ def _pipeline() -> Pipeline:
 
 
 def _staging() -> StagingRoot:
-    """Where the tasks hand staged files on."""
-    from topicledger.staging.root import LocalRoot
+    """Where the tasks hand staged files on: a folder, which needs no connection, or S3."""
+    from topicledger.s3.connection import S3Connection
+    from topicledger.staging.connect import in_s3, open_root
 
-    return LocalRoot(STAGING_DIR)
+    found = _connection(STAGING_CONN_ID) if in_s3(STAGING_DIR) else None
+    if found is None:
+        return open_root(STAGING_DIR, None)
+    extra = _extra(found)
+    _mask(found.password, extra.get("aws_session_token"))
+    return open_root(STAGING_DIR, S3Connection(STAGING_CONN_ID, found.conn_type, found.login, found.password, extra))
 
 
 def _kafka() -> KafkaSettings:
@@ -283,6 +293,22 @@ def _connection(conn_id: str) -> Any:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
         return None
+
+
+def equip_cleanup(context: Mapping[str, Any]) -> None:
+    """Give the shell what `topicledger cleanup` needs for a root in S3: a shell can't ask Airflow for a connection.
+
+    It goes into the command's environment after the templates were rendered, so Airflow stores none of it.
+    """
+    if not STAGING_DIR.startswith("s3://"):
+        return
+    added = {"PYTHON": sys.executable, "TOPICLEDGER": str(_ENGINE_DIR)}
+    found = _connection(STAGING_CONN_ID)
+    if found is not None:
+        _mask(found.password, _extra(found).get("aws_session_token"))
+        fields = {name: getattr(found, name) for name in ("conn_type", "login", "password", "extra")}
+        added[f"AIRFLOW_CONN_{STAGING_CONN_ID.upper()}"] = json.dumps(fields)
+    context["task"].env = {**context["task"].env, **added}
 
 
 def _mask(*values: Any) -> None:
@@ -391,8 +417,16 @@ with DAG(
     cleanup = BashOperator(
         task_id="cleanup_staging_file",
         # Only names made of this run's own digest: nothing from an XCom reaches the shell.
-        bash_command='set -eu; rm -f -- "$STAGING_DIR/kafka_staging_$BATCH_ID".*',
-        env={"STAGING_DIR": STAGING_DIR, "BATCH_ID": "{{ batch_id_of(dag_run.run_id) }}"},
+        bash_command='set -eu; case "$STAGING_DIR" in\n'
+        's3://*) exec "$PYTHON" "$TOPICLEDGER" cleanup "$STAGING_DIR" "$BATCH_ID" --conn-id "$STAGING_CONN_ID" ;;\n'
+        '*) rm -f -- "$STAGING_DIR/kafka_staging_$BATCH_ID".* ;;\n'
+        "esac",
+        env={
+            "STAGING_DIR": STAGING_DIR,
+            "STAGING_CONN_ID": STAGING_CONN_ID,
+            "BATCH_ID": "{{ batch_id_of(dag_run.run_id) }}",
+        },
+        pre_execute=equip_cleanup,
         append_env=True,
         trigger_rule="all_done",
         do_xcom_push=False,

@@ -1,4 +1,4 @@
-"""The command `topicledger`: it only looks, and writes DAG files. What moves data is a DAG run."""
+"""The command `topicledger`: it looks, writes DAG files, and removes staged files. What moves data is a DAG run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ except ImportError as error:
 from topicledger import __version__
 from topicledger.checks import Finding, check_topic, check_warehouse, known_positions, one_line, require_ledger
 from topicledger.chosen import KAFKA_CONN_ID, WAREHOUSE_CONN_ID, Chosen, choose
+from topicledger.connections import require_connection
 from topicledger.dag_file import default_path
 from topicledger.errors import TopicLedgerError
 from topicledger.kafka.topic import TopicObserver
 from topicledger.model.schedule import longest_pause
 from topicledger.report.history import books_close, books_table, history_json, history_table
 from topicledger.report.preview import plan_table, preview
+from topicledger.s3.connection import S3Connection
 from topicledger.scaffold import install_line, write_dag_files
+from topicledger.staging.connect import s3_root
 from topicledger.warehouse.connect import open_warehouse
 
 # No traceback of ours may show the locals of a frame that holds a password.
@@ -37,6 +40,9 @@ KafkaOption = Annotated[str | None, typer.Option("--kafka-conn-id", help="The Ka
 WarehouseOption = Annotated[
     str | None, typer.Option("--warehouse-conn-id", help="The warehouse connection, not the file's.")
 ]
+
+_STAGING_CONN_ID = "staging_default"
+_STAGING_EXAMPLE = '{"conn_type": "aws", "login": "key", "password": "secret"}'
 
 
 def main() -> None:
@@ -152,6 +158,20 @@ def accounts(
         typer.echo(f"{warehouse.target}\n\n{history_table(rows)}\n\n{books_table(partitions)}")
     if not books_close(partitions):
         raise typer.Exit(1)
+
+
+@app.command()
+def cleanup(
+    staging_dir: Annotated[str, typer.Argument(help="The staging root: s3://bucket/prefix.")],
+    batch_id: Annotated[str, typer.Argument(help="The run's batch id.")],
+    conn_id: Annotated[str, typer.Option("--conn-id", help="The connection for it.")] = _STAGING_CONN_ID,
+) -> None:
+    """Remove a run's staged files from S3, and nothing else; the DAG's clean-up calls this. A repeat is harmless."""
+    found = require_connection(conn_id, _STAGING_EXAMPLE)
+    connection = S3Connection(found.conn_id, found.conn_type, found.login, found.password, found.extra)
+    root = s3_root(staging_dir, connection)
+    for name in root.clean_up(batch_id):
+        typer.echo(f"removed  {root.location}/{name}")
 
 
 def _checked(chosen: Chosen, *, explicit: bool) -> Iterator[Finding]:

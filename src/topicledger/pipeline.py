@@ -73,7 +73,8 @@ class Pipeline:
         error_budget: Share of one batch's records, from 0 to 1, that may become dead letters; beyond it nothing of
             the batch is staged or loaded until a person looks. None: any number may.
         create_tables: Whether missing tables are created; else a DBA does, with `topicledger check`'s DDL.
-        staging_dir: The local folder for staged files: sticky (such as /tmp), or 0700 and ours.
+        staging_dir: Where staged files lie between two tasks: a folder that is sticky (such as /tmp), or 0700 and ours;
+            or `s3://bucket/prefix`, so that no task needs another one's disk.
         transaction_wait_s: How long planning waits for an open transaction below this run's own records.
 
     Raises:
@@ -113,8 +114,8 @@ class Pipeline:
             raise SettingsError(f"max_records is {self.max_records}: use a positive number, or None for no cap")
         if self.error_budget is not None and not 0 <= self.error_budget <= 1:
             raise SettingsError(f"error_budget is {self.error_budget}: use a share from 0 to 1, or None for no budget")
-        if not PurePosixPath(self.staging_dir).is_absolute():
-            raise SettingsError(f"staging_dir {self.staging_dir!r} is not an absolute path")
+        if not PurePosixPath(self.staging_dir).is_absolute() and not self.staging_dir.startswith("s3://"):
+            raise SettingsError(f"staging_dir {self.staging_dir!r} is not an absolute path, nor s3://bucket/prefix")
 
     def _check_columns(self) -> None:
         names = [column.name for column in self.columns]

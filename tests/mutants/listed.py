@@ -10,12 +10,14 @@ from tests.mutants.read import READ
 from tests.mutants.records import RECORDS
 from tests.mutants.settings import AIRFLOW, SETTINGS
 from tests.mutants.stage import STAGE
+from tests.mutants.stage_s3 import STAGE_S3
 
 MUTANTS: tuple[Mutant, ...] = (
     *PRODUCE,
     *PLAN,
     *READ,
     *STAGE,
+    *STAGE_S3,
     *RECORDS,
     *LOAD,
     *RECONCILE,

@@ -151,7 +151,7 @@ SETTINGS = (
         "the staging folder may be relative",
         ("settings", "staging"),
         _PIPELINE,
-        "if not PurePosixPath(self.staging_dir).is_absolute():",
+        'if not PurePosixPath(self.staging_dir).is_absolute() and not self.staging_dir.startswith("s3://"):',
         "if False:",
         ("test_a_declaration_that_cannot_work",),
     ),

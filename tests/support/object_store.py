@@ -15,6 +15,7 @@ import boto3  # type: ignore[import-untyped] # ships no types
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from topicledger.s3.connection import S3Connection
 from topicledger.warehouse.contract import WarehouseSettings
 
 REGION = "eu-central-1"
@@ -78,6 +79,19 @@ class ObjectStore:
         return WarehouseSettings(
             "warehouse_default", "aws", login=LOGIN, password=PASSWORD, extra={**extra, "region_name": REGION}
         )
+
+    def staging(self) -> tuple[str, S3Connection]:
+        """A staging root in a new bucket, and the connection for it."""
+        place = self.bucket()
+        extra = {name: place.extra[name] for name in ("endpoint_url", "region_name")}
+        url = f"s3://{place.extra['bucket']}/staging/of-tests"
+        return url, S3Connection("staging_default", "aws", LOGIN, PASSWORD, extra)
+
+    def names(self, url: str) -> list[str]:
+        """Every key below an `s3://` URL, without the URL."""
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
+        return [item["Key"].removeprefix(f"{prefix}/") for page in pages for item in page.get("Contents", ())]
 
     def keys(self, place: WarehouseSettings) -> list[str]:
         """Every key below the prefix, without it."""

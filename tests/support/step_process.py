@@ -23,6 +23,7 @@ from typing import IO, Any
 from tests.support.records import good
 from tests.support.steps import Case, OneRun
 from tests.support.topics import LIMIT_S, Topics, wait_for
+from topicledger.s3.connection import S3Connection
 from topicledger.signups import SIGNUPS
 from topicledger.warehouse.contract import WarehouseSettings
 
@@ -149,6 +150,7 @@ def orders_of(run: OneRun, step: str) -> dict[str, Any]:
         "bootstrap": run.case.topics.bootstrap,
         "place": {**dataclasses.asdict(run.case.place), "extra": dict(run.case.place.extra)},
         "pipeline": {name: getattr(pipeline, name) for name in _DECLARED},
+        "staging": run.case.staging and dataclasses.asdict(run.case.staging),
         "run": run.name,
         "left": _left(run),
     }
@@ -165,7 +167,8 @@ def _take_over(run: OneRun, left: str) -> None:
 def ordered(orders: dict[str, Any]) -> OneRun:
     """Give the run that the process was told of."""
     pipeline = dataclasses.replace(SIGNUPS, **orders["pipeline"])
-    case = Case(Topics(orders["bootstrap"]), WarehouseSettings(**orders["place"]), pipeline)
+    staging = orders["staging"] and S3Connection(**orders["staging"])
+    case = Case(Topics(orders["bootstrap"]), WarehouseSettings(**orders["place"]), pipeline, staging=staging)
     run = OneRun(case, orders["run"])
     _take_over(run, orders["left"])
     return run

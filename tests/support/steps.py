@@ -27,9 +27,11 @@ from topicledger.model.manifest import Manifest
 from topicledger.model.plan import Receipt
 from topicledger.pipeline import Pipeline
 from topicledger.reconcile import reconcile
+from topicledger.s3.connection import S3Connection
 from topicledger.signups import SIGNUPS
+from topicledger.staging.connect import open_root, s3_root
 from topicledger.staging.receipts import pushed_receipt, received_receipt
-from topicledger.staging.root import LocalRoot, StagingRoot
+from topicledger.staging.root import StagingRoot
 from topicledger.warehouse.connect import open_warehouse
 from topicledger.warehouse.contract import Warehouse, WarehouseSettings
 
@@ -42,6 +44,7 @@ class Case:
     place: WarehouseSettings
     pipeline: Pipeline
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    staging: S3Connection | None = None
 
     @property
     def topic(self) -> str:
@@ -64,7 +67,7 @@ class Case:
     @property
     def root(self) -> StagingRoot:
         """The case's staging root."""
-        return LocalRoot(self.pipeline.staging_dir)
+        return open_root(self.pipeline.staging_dir, self.staging)
 
     def warehouse(self) -> Warehouse:
         """The case's tables."""
@@ -156,7 +159,10 @@ class OneRun:
         return row.accounts
 
     def clean_up(self) -> None:
-        """Step 21, by the glob of the DAG's shell command."""
+        """Step 21, by the glob of the DAG's shell command, or by what it calls for S3."""
+        if self.case.staging is not None:
+            s3_root(self.case.pipeline.staging_dir, self.case.staging).clean_up(self.run.batch_id)
+            return
         for path in Path(self.case.pipeline.staging_dir).glob(f"kafka_staging_{self.run.batch_id}.*"):
             path.unlink()
 

@@ -48,12 +48,12 @@ def test_version(run: Run) -> None:
 
 
 def test_without_arguments_it_helps(run: Run) -> None:
-    """The help names the four commands and what the command doesn't do."""
+    """The help names the five commands and what the command doesn't do."""
     status, out, err = run("--help")
     assert status == 0
-    for name in ("init", "check", "plan", "accounts"):
+    for name in ("init", "check", "plan", "accounts", "cleanup"):
         assert name in out
-    assert "it only looks" in out
+    assert "What moves data is a DAG run" in out
     assert err == ""
 
 

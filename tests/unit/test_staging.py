@@ -21,17 +21,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import csv
 
+from tests.support.empty_batch import BATCH, COLUMNS, PLAN, stage_in
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
-from topicledger.model.identity import CONTRACT_VERSION
-from topicledger.model.manifest import Manifest
 from topicledger.staging.folder import is_staged_name, open_folder, stem
 from topicledger.staging.reader import ManifestHandle, open_batch, received_handle
 from topicledger.staging.root import LocalRoot, require_inside
 from topicledger.staging.writer import CsvWriter, StagedBatch, StagedWriter
-
-BATCH, PLAN = "0123456789abcdef", "fedcba9876543210"
-_N: pa.Field[Any] = pa.field("n", pa.int64(), nullable=False)
-COLUMNS = pa.schema([_N, pa.field("text", pa.string())])
 
 
 @pytest.fixture
@@ -51,30 +46,8 @@ def opened(folder: Path) -> Iterator[int]:
 
 
 def stage(folder: Path, batch_id: str = BATCH, **changes: Any) -> ManifestHandle:
-    """Stage a batch without records."""
-    with StagedBatch(LocalRoot(str(folder)), stem(batch_id), COLUMNS) as batch:
-        rows, dead_letters, tombstones, jumps = batch.finish_files()
-        fields: dict[str, Any] = {
-            "contract_version": CONTRACT_VERSION,
-            "batch_id": batch_id,
-            "plan_id": PLAN,
-            **changes,
-        }
-        manifest = Manifest(
-            pipeline="p",
-            target="main.t",
-            run_id="manual__1",
-            topic="t",
-            topic_id="A" * 22,
-            partitions=(),
-            rows=rows,
-            dead_letters=dead_letters,
-            tombstones=tombstones,
-            jumps=jumps,
-            **fields,
-        )
-        path, sha256 = batch.finish(manifest)
-    return ManifestHandle(path, sha256, batch_id, PLAN)
+    """Stage a batch without records in a folder."""
+    return stage_in(LocalRoot(str(folder)), batch_id, **changes)
 
 
 def test_a_finished_batch(folder: Path) -> None:

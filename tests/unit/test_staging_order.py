@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_staging import BATCH, stage
+from tests.support.empty_batch import BATCH
+from tests.unit.test_staging import stage
 from topicledger.errors import IntegrityError, SettingsError
 from topicledger.staging.folder import open_folder
 from topicledger.staging.reader import open_batch

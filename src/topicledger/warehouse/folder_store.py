@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from topicledger.errors import RetriableError, SettingsError, TopicLedgerError
+from topicledger.s3 import PAGE
 from topicledger.warehouse.contract import Audit
-from topicledger.warehouse.log_store import PAGE
 from topicledger.warehouse.writable import refusal
 
 _PASSES = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE)

@@ -12,6 +12,7 @@ import msgspec
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.plan import Position
+from topicledger.s3 import PAGE
 from topicledger.warehouse.log_entry import (
     ENTRY_VERSION,
     DataFile,
@@ -21,7 +22,7 @@ from topicledger.warehouse.log_entry import (
     following,
     row_key,
 )
-from topicledger.warehouse.log_store import PAGE, Store
+from topicledger.warehouse.log_store import Store
 
 LOGS = "_topicledger"
 """The folder that holds a folder for each target."""

@@ -8,9 +8,6 @@ from typing import Protocol
 
 from topicledger.warehouse.contract import Audit
 
-PAGE = 1_000
-"""How many names one listing gives at most: what S3 gives."""
-
 
 class Store(Protocol):
     """A bucket's prefix, or a folder. A key is a path below it, with slashes.
@@ -41,7 +38,7 @@ class Store(Protocol):
         """Put a file there, whole or not at all. The key names the content, so a repeat changes nothing."""
 
     def names(self, folder: str, after: str) -> list[str]:
-        """The next up to `PAGE` names directly in a folder that come after a name, in ascending order."""
+        """The next names (up to `topicledger.s3.PAGE`) in a folder that come after a name, in ascending order."""
 
     def access(self, folders: Iterable[str]) -> Audit:
         """What keeps this user from writing into these folders; and what can't be told without writing, as a note."""

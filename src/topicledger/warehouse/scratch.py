@@ -1,21 +1,17 @@
 """A private place for one load: an empty DuckDB that counts what was staged, and the files made of it.
 
 The temporary tables, inserts and counts are those of the SQL warehouses, run on tables that are empty before.
-A killed load leaves its folder; the next load on that machine removes it.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 
+from topicledger.private_folder import private_folder
 from topicledger.warehouse import schema
 from topicledger.warehouse.contract import WarehouseSettings
 from topicledger.warehouse.dialect import DUCKDB, quoted
@@ -24,7 +20,6 @@ from topicledger.warehouse.parquet import ROWS_PER_GROUP
 from topicledger.warehouse.tables import StoredColumn, Tables
 
 _NAME = "topicledger_scratch_"
-_LOCK = "lock"
 EXTRA = ("memory_limit",)
 """The keys of the connection's Extra that are the scratch database's."""
 
@@ -64,29 +59,5 @@ class Scratch(DuckdbSession):
 @contextmanager
 def opened_scratch(settings: WarehouseSettings, tables: Tables) -> Iterator[Scratch]:
     """A scratch database in a folder that only this user may enter; both are gone when the block ends."""
-    _sweep()
-    folder = Path(tempfile.mkdtemp(prefix=_NAME))
-    lock = os.open(folder / "new", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        # It gets its name when it is locked: a sweep in between must not take the folder for a dead load's.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        (folder / "new").rename(folder / _LOCK)
-        with closing(Scratch(settings, folder, tables)) as scratch:
-            yield scratch
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
-
-
-def _sweep() -> None:
-    """Remove what killed loads of this user left: a folder whose lock nobody holds any more."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_NAME}*"):
-        with suppress(OSError):
-            if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
-                continue
-            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(lock)
+    with private_folder(_NAME) as folder, closing(Scratch(settings, folder, tables)) as scratch:
+        yield scratch

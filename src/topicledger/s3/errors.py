@@ -63,7 +63,8 @@ def failed(error: Exception, where: str) -> TopicLedgerError:
 def _refused(code: str, status: int, text: str) -> TopicLedgerError:
     if code in _A_PERSON_FIXES or status in (401, 403):
         return SettingsError(
-            f"{text}. Correct the connection, or have s3:GetObject, s3:PutObject and s3:ListBucket granted"
+            f"{text}. Correct the connection, or have s3:ListBucket, s3:GetObject, s3:PutObject and for staged files "
+            "s3:DeleteObject granted"
         )
     if status >= 500 or status in (408, 409, 429) or code in ("SlowDown", "RequestTimeout", "RequestTimeTooSkewed"):
         return RetriableError(f"{text}. Nothing was changed, or the ledger tells; try again")

@@ -1,0 +1,170 @@
+"""A staging root in S3: the tasks of a run share nothing but the bucket.
+
+Files are written in a private folder of this machine, exactly as a local root's are, and sent when they are whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from topicledger.errors import IntegrityError, RetriableError, SettingsError, TopicLedgerError
+from topicledger.model.manifest import StagedFile
+from topicledger.private_folder import private_folder
+from topicledger.s3.bucket import Bucket
+from topicledger.s3.connection import EXTRA, S3Connection
+from topicledger.staging.folder import is_staged_name, open_folder
+from topicledger.staging.root import ReadingPlace, WritingPlace
+
+log = logging.getLogger(__name__)
+
+_FOLDER = "topicledger_staging_"
+_URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._=-]+)*)/?\Z")
+_OF_A_WAREHOUSE = ("bucket", "prefix", "memory_limit")
+"""Keys that are of no use here, and don't disturb: one connection may serve warehouse and staging."""
+
+_BATCH_ID = re.compile(r"[0-9a-f]{16}\Z")
+
+
+class S3Root:
+    """Implements `topicledger.staging.root.StagingRoot` below a prefix of a bucket.
+
+    Args:
+        url: `s3://bucket/prefix`.
+        connection: Who asks, and where.
+
+    Raises:
+        SettingsError: The URL or a field of the connection can't work.
+    """
+
+    missing = "or STAGING_DIR isn't what it was in the task that"
+
+    def __init__(self, url: str, connection: S3Connection) -> None:
+        found = _URL.match(url)
+        if found is None:
+            raise SettingsError(
+                f"the staging root {url!r} is not usable: use s3://bucket/prefix with letters, digits, '.', '_', '=', "
+                "'-' and single slashes"
+            )
+        _require_usable(connection)
+        self._bucket = Bucket(connection, found[1], found[2].strip("/"))
+
+    @property
+    def location(self) -> str:
+        """`s3://bucket/prefix`."""
+        return self._bucket.location
+
+    @contextmanager
+    def writing(self) -> Iterator[WritingPlace]:
+        """Ask whether the bucket is there, then open a private folder to write in."""
+        next(self._bucket.keys("kafka_staging_"), None)
+        with private_folder(_FOLDER) as folder:
+            folder_fd = open_folder(str(folder))
+            try:
+                yield _Written(self._bucket, folder, folder_fd)
+            finally:
+                os.close(folder_fd)
+
+    @contextmanager
+    def reading(self) -> Iterator[ReadingPlace]:
+        """Open nothing yet: each file is fetched when it is opened."""
+        yield _Fetched(self._bucket)
+
+    def clean_up(self, batch_id: str) -> list[str]:
+        """Remove every staged file of a run, of all its attempts, and nothing else. A repeat removes nothing.
+
+        Args:
+            batch_id: The run.
+
+        Returns:
+            The names that were removed.
+
+        Raises:
+            SettingsError: That is no batch id, or a grant is missing.
+            RetriableError: S3 refuses for now.
+        """
+        if not _BATCH_ID.match(batch_id):
+            raise SettingsError(f"{batch_id!r:.99} is no batch id: give its 16 hexadecimal digits; nothing was removed")
+        names = [name for name in self._bucket.keys(f"kafka_staging_{batch_id}.") if is_staged_name(name)]
+        for name in names:
+            self._bucket.remove(name)
+        return names
+
+
+def _require_usable(connection: S3Connection) -> None:
+    if connection.conn_type != "aws":
+        raise SettingsError(
+            f"connection {connection.conn_id} is of type {connection.conn_type!r}, staging in S3 takes 'aws': correct "
+            "it, or set STAGING_CONN_ID"
+        )
+    unknown = sorted(set(connection.extra) - {*EXTRA, *_OF_A_WAREHOUSE})
+    if unknown:
+        raise SettingsError(
+            f"connection {connection.conn_id}: its Extra has {', '.join(unknown)}, which staging in S3 doesn't take; "
+            f"usable are {', '.join(EXTRA)}"
+        )
+
+
+class _Written:
+    """Implements `topicledger.staging.root.WritingPlace`."""
+
+    def __init__(self, bucket: Bucket, folder: Path, folder_fd: int) -> None:
+        self._bucket = bucket
+        self._folder = folder
+        self.folder_fd = folder_fd
+        self._sent: list[str] = []
+
+    def publish(self, files: Sequence[StagedFile]) -> None:
+        """Send the files, one after the other: the manifest is the last, and each is whole or not there."""
+        for file in files:
+            self._sent.append(file.name)
+            if not self._bucket.create_file(file.name, self._folder / file.name, file.sha256):
+                self._sent.remove(file.name)
+                raise IntegrityError(
+                    f"{self._bucket.location}/{file.name} is there already with other bytes: nothing was staged. "
+                    "Find out who writes there, then clear this task"
+                )
+
+    def withdraw(self) -> None:
+        """Remove what was sent; where S3 refuses that, the clean-up does it."""
+        try:
+            for name in reversed(self._sent):
+                self._bucket.remove(name)
+        except TopicLedgerError as error:
+            # It must not hide why the attempt is given up.
+            log.warning("files of an attempt that was given up are left for the clean-up: %s", error)
+
+
+class _Fetched:
+    """Implements `topicledger.staging.root.ReadingPlace`: what is loaded is a copy that has no name."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def open(self, name: str, task: str, expected: StagedFile | None = None) -> int:
+        """Fetch a file into one without a name, which goes with its last descriptor."""
+        where, size = f"{self._bucket.location}/{name}", self._bucket.size(name)
+        if size is not None and expected is not None and size != expected.size_bytes:
+            raise IntegrityError(
+                f"the staged file {where} was changed: staged were {expected.size_bytes} bytes, there are {size}. "
+                f"Nothing was loaded. Find out who writes there. Clear {task} (with downstream)"
+            )
+        try:
+            with tempfile.TemporaryFile() as file:
+                if size is None or not self._bucket.download(name, file):
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), where)
+                file.seek(0)
+                return os.dup(file.fileno())
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise RetriableError(
+                f"fetching {where} to {tempfile.gettempdir()}: {error.strerror or error}: nothing was loaded; free "
+                "space on that disk, or set TMPDIR"
+            ) from error

@@ -1,0 +1,180 @@
+"""Whole steps with their staged files in S3, on an emulator: every record is in the warehouse once."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import topicledger
+from tests.support.empty_batch import BATCH, stage_in
+from tests.support.looking import count
+from tests.support.object_store import ObjectStore
+from tests.support.records import Record, sign_ups
+from tests.support.step_process import run_step
+from tests.support.steps import Case, OneRun, make_case
+from tests.support.topics import Topics
+from topicledger.errors import IntegrityError
+from topicledger.s3.connection import S3Connection
+from topicledger.staging import receipts
+from topicledger.staging.s3_root import S3Root
+from topicledger.warehouse.contract import WarehouseSettings
+
+DAG_FILE = Path(__file__).parents[2] / "dags" / "user_etl_dag.py"
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The machine's temporary folder, for this test and the processes that it starts."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return folder
+
+
+@pytest.fixture
+def case(
+    topics: Topics,
+    duckdb_settings: WarehouseSettings,
+    object_store: ObjectStore,
+    tmp_path: Path,
+    scratch: Path,  # noqa: ARG001 - set for the processes of the case
+) -> Case:
+    return staging_in_s3(make_case(topics, duckdb_settings, tmp_path), object_store)
+
+
+def staging_in_s3(case: Case, store: ObjectStore) -> Case:
+    """The case with its staging root in a bucket of its own."""
+    url, connection = store.staging()
+    return dataclasses.replace(case.changed(staging_dir=url), staging=connection)
+
+
+def staged(case: Case, store: ObjectStore) -> list[str]:
+    return store.names(case.pipeline.staging_dir)
+
+
+def test_a_run(case: Case, object_store: ObjectStore, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run hands on paths in the bucket, a large receipt too, loads what it staged, and leaves nothing anywhere."""
+    monkeypatch.setattr(receipts, "INLINE_BYTES", 10)
+    case.send([Record(b"{"), Record(None, b"gone"), *sign_ups(range(100, 110))])
+    run = OneRun(case)
+    run.produce([(r.key, r.value) for r in sign_ups(range(40))])
+    run.consume()
+    assert run.staged is not None
+    assert run.staged.rows_path.startswith(f"{case.pipeline.staging_dir}/kafka_staging_{run.run.batch_id}.")
+    assert len(staged(case, object_store)) == 6
+    assert run.load().loaded == 50
+    assert run.reconcile().acked_seen == 40
+    run.clean_up()
+    assert staged(case, object_store) == []
+    assert list(scratch.iterdir()) == []
+    assert run.load().loaded == 50
+    case.oracle().require_every_record_once()
+
+
+@pytest.mark.slow
+@pytest.mark.fault(5, "retried")
+@pytest.mark.fault(6, "retried")
+@pytest.mark.parametrize("point", ["step-12.synced", "step-12.files_renamed", "step-12.staged"])
+def test_killed_while_staging(case: Case, object_store: ObjectStore, tmp_path: Path, scratch: Path, point: str) -> None:
+    """A kill leaves no batch that anybody takes; the next try removes what the dead one left on the machine."""
+    case.send([*sign_ups(range(300), partitions=2), Record(b"{"), Record(None)])
+    crash = tmp_path / "crash"
+    crash.mkdir()
+    run = OneRun(case)
+    assert not run_step(run, "consume", (crash, point))
+    assert len(list(scratch.iterdir())) == 1
+    assert len(staged(case, object_store)) == (5 if point == "step-12.staged" else 0)
+    run.consume()
+    assert list(scratch.iterdir()) == []
+    assert run.load().loaded == 300
+    run.reconcile()
+    run.clean_up()
+    assert staged(case, object_store) == []
+    case.oracle().require_every_record_once()
+
+
+@pytest.mark.slow
+@pytest.mark.fault(7, "retried")
+@pytest.mark.parametrize("kind", ["postgres", "folder", "s3"])
+def test_killed_while_loading(request: pytest.FixtureRequest, case: Case, tmp_path: Path, kind: str) -> None:
+    """Into every other warehouse: a load that was killed is done once by the next one, from the same objects."""
+    place = request.getfixturevalue(f"{kind}_settings")
+    case = dataclasses.replace(case, place=place)
+    case.send([*sign_ups(range(300), partitions=2), Record(b"{"), Record(None)])
+    crash = tmp_path / "crash"
+    crash.mkdir()
+    run = OneRun(case)
+    run.consume()
+    assert not run_step(run, "load", (crash, "step-13.verified"))
+    run.load()
+    assert run.reconcile().loaded == 300
+    run.clean_up()
+    case.oracle().require_every_record_once()
+
+
+@pytest.mark.slow
+def test_cleaned_up_before_it_was_loaded(case: Case) -> None:
+    """Objects that are gone stop the load, naming what to clear; staged again, everything is there."""
+    case.send(sign_ups(range(30)))
+    run = OneRun(case)
+    run.consume()
+    run.clean_up()
+    with pytest.raises(IntegrityError, match=r"is gone .*or STAGING_DIR isn't what it was in the task that staged it"):
+        run.load()
+    assert count(case.place, case.pipeline.table) == 0
+    run.finish()
+    case.oracle().require_every_record_once()
+
+
+def shell_command() -> str:
+    """The clean-up's command, as the DAG file has it."""
+    for node in ast.walk(ast.parse(DAG_FILE.read_text())):
+        if isinstance(node, ast.keyword) and node.arg == "bash_command":
+            return str(ast.literal_eval(node.value))
+    raise AssertionError(f"{DAG_FILE} has no bash_command")
+
+
+def clean_up(url: str, batch_id: str, connection: S3Connection) -> subprocess.CompletedProcess[str]:
+    """Run the DAG's shell command as its operator does, from a folder where nothing of the engine is."""
+    fields = {"conn_type": "aws", "login": connection.login, "password": connection.password}
+    environment = {
+        "STAGING_DIR": url,
+        "STAGING_CONN_ID": connection.conn_id,
+        "BATCH_ID": batch_id,
+        "PYTHON": sys.executable,
+        "TOPICLEDGER": str(Path(topicledger.__file__).parent),
+        "AIRFLOW_CONN_STAGING_DEFAULT": json.dumps({**fields, "extra": dict(connection.extra)}),
+        "PATH": os.defpath,
+    }
+    return subprocess.run(
+        ["bash", "-c", shell_command()], env=environment, cwd="/", check=False, capture_output=True, text=True
+    )
+
+
+@pytest.mark.fault(9, "goes on")
+@pytest.mark.usefixtures("scratch")
+def test_the_dags_own_command(object_store: ObjectStore) -> None:
+    """The shell's command removes this run's objects and no other's, twice; what it refuses it says in one line."""
+    url, connection = object_store.staging()
+    root = S3Root(url, connection)
+    stage_in(root)
+    stage_in(root, "f" * 16)
+    done = clean_up(url, BATCH, connection)
+    assert (done.returncode, done.stdout.count("removed ")) == (0, 5), done.stderr
+    assert {name.split(".")[0] for name in object_store.names(url)} == {f"kafka_staging_{'f' * 16}"}
+    assert clean_up(url, BATCH, connection).returncode == 0
+    for place, batch_id, said in ((url, "*", "is no batch id"), (f"{url}/../other", BATCH, "is not usable")):
+        refused = clean_up(place, batch_id, connection)
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+        assert said in refused.stderr
+    assert len(object_store.names(url)) == 5
+    assert str(connection.password) not in done.stdout + done.stderr

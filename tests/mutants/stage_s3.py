@@ -1,0 +1,108 @@
+"""Breaks of steps 12, 13 and 21 where the staging root is in S3."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_ROOT = "src/topicledger/staging/s3_root.py"
+_UPLOAD = "src/topicledger/s3/upload.py"
+_BUCKET = "src/topicledger/s3/bucket.py"
+
+STAGE_S3 = (
+    Mutant(
+        "the manifest is sent first",
+        ("step 12", "staging"),
+        _ROOT,
+        "for file in files:",
+        "for file in reversed(files):",
+        ("test_a_finished_batch_in_s3",),
+    ),
+    Mutant(
+        "an object that is there is overwritten",
+        ("step 12", "staging"),
+        _UPLOAD,
+        'Metadata=metadata, IfNoneMatch="*")',
+        "Metadata=metadata)",
+        ("test_planted_object[csv-False]",),
+    ),
+    Mutant(
+        "an object that is there is overwritten by one in parts",
+        ("step 12", "staging"),
+        _UPLOAD,
+        'MultipartUpload=parts, IfNoneMatch="*")',
+        "MultipartUpload=parts)",
+        ("test_planted_object[csv-True]",),
+    ),
+    Mutant(
+        "any object of the right size is taken for the attempt's own",
+        ("step 12", "staging"),
+        _BUCKET,
+        'found["Metadata"].get(_DIGEST) == sha256 and ',
+        "",
+        ("test_planted_object[csv-False]",),
+    ),
+    Mutant(
+        "an attempt doesn't know its own object in parts again",
+        ("step 12", "errors"),
+        _BUCKET,
+        '("PreconditionFailed", "NoSuchUpload")',
+        '("PreconditionFailed",)',
+        ("test_a_lost_answer_to_parts",),
+    ),
+    Mutant(
+        "an attempt that is given up leaves its objects",
+        ("step 12", "staging"),
+        _ROOT,
+        "for name in reversed(self._sent):",
+        "for name in ():",
+        ("test_planted_object[manifest.json-False]",),
+    ),
+    Mutant(
+        "what a killed attempt wrote stays on the machine",
+        ("step 12", "staging"),
+        "src/topicledger/private_folder.py",
+        "    _sweep(name)\n",
+        "",
+        ("test_killed_while_staging[step-12.synced]",),
+    ),
+    Mutant(
+        "an object of another size is fetched",
+        ("step 13", "staging"),
+        _ROOT,
+        "size != expected.size_bytes:",
+        "False:",
+        ("test_exchanged_object",),
+    ),
+    Mutant(
+        "a root may lead to another place",
+        ("settings", "staging"),
+        _ROOT,
+        r"(?!\.\.?(?:/|\Z))",
+        "",
+        ("test_roots_that_cannot_be_used",),
+    ),
+    Mutant(
+        "the clean-up in S3 removes every run's files",
+        ("step 21", "guarantee 3"),
+        _ROOT,
+        'f"kafka_staging_{batch_id}."',
+        '"kafka_staging_"',
+        ("test_cleaning_up",),
+    ),
+    Mutant(
+        "the clean-up in S3 removes what is no staged file",
+        ("step 21", "guarantee 3"),
+        _ROOT,
+        " if is_staged_name(name)]",
+        "]",
+        ("test_cleaning_up",),
+    ),
+    Mutant(
+        "the clean-up in S3 takes any id",
+        ("step 21", "guarantee 3"),
+        _ROOT,
+        "if not _BATCH_ID.match(batch_id):",
+        "if False:",
+        ("test_cleaning_up_what_is_no_run",),
+    ),
+)
