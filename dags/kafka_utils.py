@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from topicledger.crash_points import crash_point
 from topicledger.errors import IntegrityError, TopicLedgerError
 from topicledger.judge import Judge
+from topicledger.kafka.jumps import check_jumps
 from topicledger.kafka.message import ATTEMPT_HEADER, BATCH_HEADER
 from topicledger.kafka.offsets import commit_group
 from topicledger.kafka.producer import BatchProducer
-from topicledger.kafka.reader import RangeReader
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.kafka.topic import TopicObserver
 from topicledger.model.acceptance import parse_accepted
@@ -26,10 +26,12 @@ from topicledger.model.identity import CONTRACT_VERSION, Run
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.manifest import Manifest, StagedFile
 from topicledger.model.plan import OffsetRange, Plan, Receipt
+from topicledger.model.slices import Reading
+from topicledger.parallel_read import read_plan
 from topicledger.pipeline import Pipeline
 from topicledger.planner import Planner
 from topicledger.retries import with_retries
-from topicledger.stage import Stager
+from topicledger.stage import stage_jumps
 from topicledger.staging.folder import stem
 from topicledger.staging.reader import ManifestHandle
 from topicledger.staging.root import StagingRoot, path_in
@@ -152,41 +154,34 @@ class _Attempt:
 
 
 def _read_and_stage(attempt: _Attempt, plan: Plan, judge: Judge) -> StagedResult:
-    receipt, batch_id = attempt.receipt, attempt.run.batch_id
+    receipt, batch_id, kafka = attempt.receipt, attempt.run.batch_id, attempt.kafka
     whole = receipt if receipt is not None and receipt.inside(r.range for r in plan.ranges) else None
-    with (
-        StagedBatch(attempt.root, stem(batch_id), judge.columns) as batch,
-        RangeReader(attempt.kafka, plan, f"{attempt.pipeline.name}.{batch_id}", whole) as reader,
-    ):
-        stager = Stager(judge, batch)
-        stager.add_jumps([OffsetRange(r.partition, r.start, r.start + r.gap) for r in plan.ranges if r.gap], "gap")
+    group_id = f"{attempt.pipeline.name}.{batch_id}"
+    with StagedBatch(attempt.root, stem(batch_id), judge.columns) as batch:
+        stage_jumps(batch, [OffsetRange(r.partition, r.start, r.start + r.gap) for r in plan.ranges if r.gap], "gap")
         # 8, 9 and 11
-        for chunk in reader.chunks():
-            crash_point("step-09.chunk_read")
-            stager.add(chunk)
-            crash_point("step-11.chunk_staged")
+        reading = read_plan(kafka, plan, group_id, whole, judge, batch)
         # 10
         _require_same_topic(attempt.observer, plan)
         crash_point("step-10.topic_asked_again")
-        unchecked = reader.check_jumps()
+        unchecked = check_jumps(kafka, plan.topic, group_id, reading)
         crash_point("step-10.jumps_read_again")
-        stager.require_within_budget(attempt.pipeline.error_budget)
+        reading.tally.require_within_budget(attempt.pipeline.error_budget)
         # 12
         files = batch.finish_files()
         crash_point("step-12.files_renamed")
-        manifest = _manifest(attempt, plan, reader, stager, files, unchecked)
+        manifest = _manifest(attempt, plan, reading, files, unchecked)
         path, sha256 = batch.finish(manifest)
         crash_point("step-12.staged")
-        with_retries("committing the group's offsets", reader.commit)
+        ends = {r.partition: r.end for r in plan.ranges}
+        with_retries("committing the group's offsets", lambda: commit_group(kafka, group_id, plan.topic, ends))
         crash_point("step-12.offsets_committed")
     rows_path = path_in(attempt.root, manifest.rows.name)
     log.info("staged %d records at %s; dead letters by reason: %s", manifest.records, rows_path, manifest.reasons)
     return StagedResult(rows_path, ManifestHandle(path, sha256, batch_id, plan.plan_id))
 
 
-def _manifest(
-    attempt: _Attempt, plan: Plan, reader: RangeReader, stager: Stager, files: Sequence[StagedFile], unchecked: int
-) -> Manifest:
+def _manifest(attempt: _Attempt, plan: Plan, reading: Reading, files: Sequence[StagedFile], unchecked: int) -> Manifest:
     rows, dead_letters, tombstones, jumps = files
     return Manifest(
         contract_version=CONTRACT_VERSION,
@@ -197,16 +192,16 @@ def _manifest(
         run_id=attempt.run.run_id,
         topic=plan.topic,
         topic_id=plan.topic_id,
-        partitions=reader.partitions(),
+        partitions=reading.partitions,
         rows=rows,
         dead_letters=dead_letters,
         tombstones=tombstones,
         jumps=jumps,
         receipt=attempt.receipt,
-        acked_seen=reader.acked_seen,
+        acked_seen=reading.acked_seen,
         compacted=attempt.observer.compacted() if attempt.receipt is not None else None,
-        reasons=dict(stager.reasons),
-        unknown_fields=stager.unknown_fields,
+        reasons=dict(reading.tally.reasons),
+        unknown_fields=reading.tally.unknown_fields,
         unchecked_jumps=unchecked,
         accepted=plan.accepted,
         left=plan.left,

@@ -6,17 +6,20 @@ clean-up) is done for a whole chunk. Nothing else ever leaves: whatever the byte
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
+from itertools import repeat
+from operator import sub
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import astuple
 
 from topicledger.errors import RejectedRecord, SettingsError
-from topicledger.event_types import columns_schema, encoded_names, field_types
+from topicledger.event_types import COLUMN_TYPES, columns_schema, encoded_names, field_types
 from topicledger.pipeline import Pipeline
 from topicledger.rejections import rejection, storable
 
@@ -28,6 +31,10 @@ _LAST_DAY = 2_932_896
 # PostgreSQL's index takes 2,704 at most; the limit is the same for all warehouses.
 _KEY_BYTES = 2_000
 _UUID = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+
+_TIMES = COLUMN_TYPES["timestamptz"]
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_SINCE_EPOCH: pa.DataType = pa.duration("us")
 
 _Broken = dict[int, RejectedRecord]
 """Rows of a set of columns that must be taken out, and why."""
@@ -53,7 +60,7 @@ class Judged:
 class Judge:
     """Judges the records of one pipeline. Keeps no state between chunks.
 
-    `columns` is the Arrow schema of the clean columns.
+    `columns` is the Arrow schema of the clean columns, `pipeline` whose records are judged.
 
     Raises:
         SettingsError: The pipeline's columns, checks and event type don't fit together.
@@ -61,9 +68,10 @@ class Judge:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.columns = columns_schema(pipeline)
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._fields = field_types(pipeline)
         self._encoded = encoded_names(pipeline.event)
+        self._names = pipeline.event.__struct_fields__
         self._uuids = [column.name for column in pipeline.columns if column.type == "uuid"]
         strict = msgspec.defstruct("Strict", [], bases=(pipeline.event,), forbid_unknown_fields=True)
         self._decode_strict = msgspec.json.Decoder(strict).decode
@@ -123,10 +131,12 @@ class Judge:
     def _arrays(self, events: Sequence[msgspec.Struct], broken: _Broken) -> dict[str, pa.Array[Any]]:
         """One Arrow array per flat field of the event."""
         arrays: dict[str, pa.Array[Any]] = {}
+        # All fields at once, then turned on their side: half the cost of asking each event for each field.
+        values_of = dict(zip(self._names, zip(*map(astuple, events), strict=True), strict=True)) if events else {}
         for name, kind in self._fields.items():
-            values = list(map(attrgetter(name), events))
+            values = values_of.get(name, ())
             try:
-                arrays[name] = pa.array(values, type=kind)
+                arrays[name] = _array(values, kind)
             except (OverflowError, pa.ArrowException):
                 arrays[name] = _array_of_fitting(name, values, kind, broken)
         return arrays
@@ -134,33 +144,33 @@ class Judge:
     def _find_broken(self, arrays: Mapping[str, pa.Array[Any]], broken: _Broken) -> None:
         """Find the rows that break a rule which the decoder doesn't know; the first rule broken names it."""
         _find_unstorable(arrays, broken)
-        for check in self._pipeline.checks:
+        for check in self.pipeline.checks:
             _find_unmatched(check.field, arrays[check.field], check.pattern, check.sentence, broken)
 
     def _clean(self, arrays: Mapping[str, pa.Array[Any]], count: int) -> dict[str, pa.Array[Any]]:
         try:
-            cleaned = self._pipeline.clean(arrays)
+            cleaned = self.pipeline.clean(arrays)
         except Exception as error:  # whatever a clean-up raises, the next try of the task would meet it again
             raise SettingsError(
-                f"the clean-up of pipeline {self._pipeline.name} failed with {type(error).__name__}: {error}. "
+                f"the clean-up of pipeline {self.pipeline.name} failed with {type(error).__name__}: {error}. "
                 "Correct the clean-up: it must not fail for any event that passes the event type and the checks"
             ) from error
         missing = [name for name in self.columns.names if name not in cleaned]
         if missing:
             raise SettingsError(
-                f"the clean-up of pipeline {self._pipeline.name} doesn't give the columns {', '.join(missing)}"
+                f"the clean-up of pipeline {self.pipeline.name} doesn't give the columns {', '.join(missing)}"
             )
         for name in self.columns.names:
             if not isinstance(cleaned[name], pa.Array) or len(cleaned[name]) != count:
                 raise SettingsError(
-                    f"the clean-up of pipeline {self._pipeline.name} doesn't give an Arrow array of {count} values for "
+                    f"the clean-up of pipeline {self.pipeline.name} doesn't give an Arrow array of {count} values for "
                     f"the column {name}. Correct the clean-up: it must give one value for each event, in their order"
                 )
         try:
             return {field.name: cleaned[field.name].cast(field.type) for field in self.columns}
         except pa.ArrowException as error:
             raise SettingsError(
-                f"the clean-up of pipeline {self._pipeline.name} gives values that a column can't hold: {error}. "
+                f"the clean-up of pipeline {self.pipeline.name} gives values that a column can't hold: {error}. "
                 "Correct the clean-up: it must give each column's type for every event"
             ) from error
 
@@ -174,7 +184,7 @@ class Judge:
                     broken.setdefault(row, RejectedRecord("invalid_event", sentence))
         for name in self._uuids:
             _find_unmatched(name, columns[name], _UUID, "is not a UUID", broken)
-        _find_long_key(self._pipeline.key, columns[self._pipeline.key], broken)
+        _find_long_key(self.pipeline.key, columns[self.pipeline.key], broken)
         _find_unstorable(columns, broken)
         return broken
 
@@ -187,6 +197,18 @@ def _without(
     keep = pa.array([row not in broken for row in range(len(accepted))])
     kept = {name: column.filter(keep) for name, column in columns.items()}
     return kept, [index for row, index in enumerate(accepted) if row not in broken]
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
+    if kind != _TIMES or None in values:
+        return pa.array(values, type=kind)
+    try:
+        # Arrow asks each time for its zone; a difference of two times in UTC needs none, a fifth of the cost.
+        since = pa.array(list(map(sub, values, repeat(_EPOCH))), _SINCE_EPOCH)
+    except TypeError:  # a time without a zone, which the event type lets through
+        return pa.array(values, type=kind)
+    times: pa.Array[Any] = since.view(pa.int64()).view(kind)
+    return times
 
 
 def _array_of_fitting(name: str, values: Sequence[Any], kind: pa.DataType, broken: _Broken) -> pa.Array[Any]:

@@ -75,6 +75,8 @@ class Pipeline:
         create_tables: Whether missing tables are created; else a DBA does, with `topicledger check`'s DDL.
         staging_dir: Where staged files lie between two tasks: a folder that is sticky (such as /tmp), or 0700 and ours;
             or `s3://bucket/prefix`, so that no task needs another one's disk.
+        reading_processes: How many processes read; None: as many as the batch is worth, up to the worker's cores.
+            Each may take 300 MB.
         transaction_wait_s: How long planning waits for an open transaction below this run's own records.
 
     Raises:
@@ -94,6 +96,7 @@ class Pipeline:
     error_budget: float | None = None
     create_tables: bool = True
     staging_dir: str = "/tmp"  # noqa: S108 - the mission's folder; the staging module checks that it is sticky
+    reading_processes: int | None = None
     transaction_wait_s: float = 30.0
 
     def __post_init__(self) -> None:
@@ -112,6 +115,11 @@ class Pipeline:
             raise SettingsError(f"origin is {self.origin!r}: use 'earliest' or 'latest'")
         if self.max_records is not None and self.max_records < 1:
             raise SettingsError(f"max_records is {self.max_records}: use a positive number, or None for no cap")
+        if self.reading_processes is not None and self.reading_processes < 1:
+            raise SettingsError(
+                f"reading_processes is {self.reading_processes}: use a positive number, or None for as many as the "
+                "batch is worth"
+            )
         if self.error_budget is not None and not 0 <= self.error_budget <= 1:
             raise SettingsError(f"error_budget is {self.error_budget}: use a share from 0 to 1, or None for no budget")
         if not PurePosixPath(self.staging_dir).is_absolute() and not self.staging_dir.startswith("s3://"):

@@ -56,7 +56,7 @@ def clean(columns: Mapping[str, pa.Array[Any]]) -> dict[str, pa.Array[Any]]:
     for name in ("username", "email", "full_name"):
         cleaned[name] = pc.utf8_trim_whitespace(columns[name])
     cleaned["email"] = pc.utf8_lower(cleaned["email"])
-    cleaned["email_domain"] = pc.replace_substring_regex(cleaned["email"], r"^[^@]*@", "")
+    cleaned["email_domain"] = pc.list_element(pc.split_pattern(cleaned["email"], "@"), 1)
     cleaned["signup_date"] = pc.cast(columns["signed_up_at"], pa.date32(), safe=False)
     return cleaned
 

@@ -28,12 +28,13 @@ def test_the_codes_comments_carry_the_steps() -> None:
     assert commented("src/topicledger/load.py") == set(range(13, 20))
     assert '"""Step 20' in read("src/topicledger/reconcile.py")
     assert '"""Steps 3 to 7' in read("src/topicledger/model/planning.py")
-    assert '"""Steps 8 to 10' in read("src/topicledger/kafka/reader.py")
+    assert '"""Steps 8 and 9' in read("src/topicledger/kafka/reader.py")
+    assert '"""Step 10' in read("src/topicledger/kafka/jumps.py")
 
 
 def test_numbers_of_the_protocol_are_the_codes() -> None:
     """Limits that the steps name are the constants of the code."""
-    assert "_CHECKED_JUMPS = 1_000" in read("src/topicledger/kafka/progress.py")
+    assert "CHECKED_JUMPS = 1_000" in read("src/topicledger/model/slices.py")
     assert "up to 1,000" in GUARANTEE
     assert "idle_s: float = 60.0" in read("src/topicledger/kafka/reader.py")
     assert "No progress for 60 s" in GUARANTEE

@@ -38,7 +38,7 @@ def test_a_reader_that_loses_records(duckdb_case: Case, monkeypatch: pytest.Monk
 def test_more_jumps_than_are_checked(duckdb_case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more jumps than are read again the longest are, and the accounts say how many were not."""
     case = duckdb_case
-    monkeypatch.setattr(progress, "_CHECKED_JUMPS", 2)
+    monkeypatch.setattr(progress, "CHECKED_JUMPS", 2)
     for number in range(3):
         bounds = range(10 * number, 10 * number + number + 1)
         aborted(case.topics.bootstrap, case.topic, sign_ups(bounds, partitions=2))

@@ -8,6 +8,7 @@ _UTILS = "dags/kafka_utils.py"
 _READER = "src/topicledger/kafka/reader.py"
 _PROGRESS = "src/topicledger/kafka/progress.py"
 _JUMPS = "src/topicledger/kafka/jumps.py"
+_SLICES = "src/topicledger/model/slices.py"
 _SETTINGS = "src/topicledger/kafka/settings.py"
 
 READ = (
@@ -138,7 +139,7 @@ READ = (
         "every record counts as the run's own",
         ("step 9", "I5"),
         _READER,
-        "self._seen += sum(map(self._is_ours, inside))",
+        "self._seen += sum(self._ours in headers for headers in map(_HEADERS, inside) if headers)",
         "self._seen += len(inside)",
         ("test_first_run_on_a_topic_with_history[duckdb]",),
     ),
@@ -153,9 +154,9 @@ READ = (
     Mutant(
         "jumps aren't read again",
         ("step 10", "guarantee 1"),
-        _READER,
-        "jumps = self._jumps.longest()",
-        "jumps = []",
+        _UTILS,
+        "unchecked = check_jumps(kafka, plan.topic, group_id, reading)",
+        "unchecked = 0",
         ("test_a_reader_that_loses_records[middle]",),
     ),
     Mutant(
@@ -193,10 +194,10 @@ READ = (
     Mutant(
         "jumps that aren't read again aren't said",
         ("step 10",),
-        _PROGRESS,
-        "return self._count - len(self._longest)",
+        _JUMPS,
+        "return reading.jump_count - len(reading.jumps)",
         "return 0",
-        ("test_the_longest_jumps_come_first",),
+        ("test_jumps_left_unchecked_are_said",),
     ),
     Mutant(
         "the last record's leader epoch is kept, not the position's",
@@ -221,5 +222,53 @@ READ = (
         "if self._end_epoch is None:\n            self._end_epoch = position_epoch",
         "if True:\n            self._end_epoch = position_epoch",
         ("test_the_end_has_the_epoch_of_the_record_that_reached_it",),
+    ),
+    Mutant(
+        "a slice begins one offset late",
+        ("step 8", "guarantee 1"),
+        _SLICES,
+        "rest = msgspec.structs.replace(rest, start=cut, read_from=cut,",
+        "rest = msgspec.structs.replace(rest, start=cut, read_from=cut + 1,",
+        ("test_slices_are_the_plan",),
+    ),
+    Mutant(
+        "a slice's first part has the plan's leader epoch at its own start",
+        ("step 8", "guarantee 4"),
+        _SLICES,
+        "read_from=cut, leader_epoch=None)",
+        "read_from=cut)",
+        ("test_slices_are_the_plan",),
+    ),
+    Mutant(
+        "of a partition in slices only the first is counted",
+        ("step 9", "I2"),
+        _SLICES,
+        "records=sum(part.records for part in parts),",
+        "records=parts[0].records,",
+        ("test_joined_readings_are_one",),
+    ),
+    Mutant(
+        "of a partition in slices the epoch of the first is kept",
+        ("step 12", "guarantee 4"),
+        _SLICES,
+        "end_epoch=parts[-1].end_epoch,",
+        "end_epoch=parts[0].end_epoch,",
+        ("test_joined_readings_are_one",),
+    ),
+    Mutant(
+        "a reading process that is killed counts as done",
+        ("step 9", "guarantee 1"),
+        "src/topicledger/parallel_read.py",
+        "raise self._ended() from error\n        return message",
+        'return "read", Reading((), (), 0, None, Tally())\n        return message',
+        ("test_a_killed_reading_process",),
+    ),
+    Mutant(
+        "what a reading process raises is not heard",
+        ("step 9", "errors"),
+        "src/topicledger/parallel_read.py",
+        "raise value",
+        "del reading[process.pipe]",
+        ("test_an_error_in_a_process_is_the_steps_own",),
     ),
 )

@@ -51,8 +51,8 @@ def stage_and_load(warehouse: Warehouse, pipeline: Pipeline, sent: Sequence[Reco
             dead_letters=dead_letters,
             tombstones=tombstones,
             jumps=jumps,
-            reasons=dict(stager.reasons),
-            unknown_fields=stager.unknown_fields,
+            reasons=dict(stager.tally.reasons),
+            unknown_fields=stager.tally.unknown_fields,
         )
         path, sha256 = staged.finish(manifest)
     handle = ManifestHandle(path, sha256, batch, plan)

@@ -85,8 +85,9 @@ class Topics:
         """The offsets that a consumer group has committed."""
         # Not by the admin client, which crashes where the broker hasn't made its offsets topic yet.
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group, "log_level": 0}, logger=quiet)
+        wanted = [TopicPartition(topic, p) for p in self.ends(topic)]
         try:
-            found = consumer.committed([TopicPartition(topic, p) for p in self.ends(topic)], LIMIT_S)
+            found = wait_for(f"the offsets of {group}", lambda: _committed(consumer, wanted))
         finally:
             consumer.close()
         return {tp.partition: tp.offset for tp in found if tp.offset >= 0}
@@ -111,6 +112,14 @@ class Topics:
         if found is None or len(found.partitions) != partitions:
             return None
         return _written(found.topic_id) if all(p.leader is not None for p in found.partitions) else None
+
+
+def _committed(consumer: Consumer, wanted: list[TopicPartition]) -> list[TopicPartition] | None:
+    """The group's offsets, as soon as it has a coordinator that knows them."""
+    try:
+        return consumer.committed(wanted, LIMIT_S)
+    except KafkaException:
+        return None
 
 
 def _written(topic_id: object) -> str:

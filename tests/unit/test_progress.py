@@ -122,7 +122,7 @@ def test_the_longest_jumps_come_first() -> None:
         jumps.add(OffsetRange(0, 1_000 * start, 1_000 * start + 1 + start % 7))
     lengths = [jump.length for jump in jumps.longest()]
     assert lengths == sorted((1 + start % 7 for start in range(1_200)), reverse=True)[:1_000]
-    assert jumps.unchecked == 200
+    assert jumps.count == 1_200
 
 
 def test_what_was_planned_is_what_is_staged() -> None:

@@ -15,8 +15,32 @@ from topicledger.kafka.failures import ErrorMemory, translate
 from topicledger.kafka.message import ConsumedMessage
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.model.plan import OffsetRange
+from topicledger.model.slices import Reading
 
 _WAIT_S = 0.5
+_IDLE_S = 60.0
+
+
+def check_jumps(settings: KafkaSettings, topic: str, group_id: str, reading: Reading) -> int:
+    """Step 10: read the longest jumps again with a fresh consumer.
+
+    Args:
+        settings: The connection.
+        topic: The topic.
+        group_id: The run's own consumer group.
+        reading: The whole read.
+
+    Returns:
+        How many jumps were left unchecked.
+
+    Raises:
+        IntegrityError: A record lies where the reader saw none.
+        RetriableError: The broker didn't answer.
+    """
+    if reading.jumps:
+        with JumpReader(settings, topic, group_id, _IDLE_S) as again:
+            again.require_empty(reading.jumps)
+    return reading.jump_count - len(reading.jumps)
 
 
 class JumpReader:

@@ -8,24 +8,23 @@ from collections.abc import Sequence
 from topicledger.kafka.message import ConsumedMessage
 from topicledger.model.manifest import LeaderEpoch, StagedPartition
 from topicledger.model.plan import OffsetRange, PlannedRange
-
-_CHECKED_JUMPS = 1_000
+from topicledger.model.slices import CHECKED_JUMPS
 
 
 class Jumps:
-    """The jumps of a read: those not handed on yet, and the longest of all, for reading them again."""
+    """The jumps of a read: those not handed on yet, how many there were, and the longest, for reading them again."""
 
     def __init__(self) -> None:
         self._new: list[OffsetRange] = []
         self._longest: list[tuple[int, int, int]] = []
-        self._count = 0
+        self.count = 0
 
     def add(self, jump: OffsetRange) -> None:
         """Record one interval without a record."""
         self._new.append(jump)
-        self._count += 1
+        self.count += 1
         entry = (jump.length, jump.partition, jump.start)
-        if len(self._longest) < _CHECKED_JUMPS:
+        if len(self._longest) < CHECKED_JUMPS:
             heapq.heappush(self._longest, entry)
         else:
             heapq.heappushpop(self._longest, entry)
@@ -39,11 +38,6 @@ class Jumps:
         """The longest jumps, longest first, a thousand at most."""
         ordered = sorted(self._longest, reverse=True)
         return [OffsetRange(partition, start, start + length) for length, partition, start in ordered]
-
-    @property
-    def unchecked(self) -> int:
-        """How many jumps are not among the longest."""
-        return self._count - len(self._longest)
 
 
 class PartitionProgress:

@@ -34,6 +34,9 @@ DEAD_LETTERS = pa.schema([*_DEAD_LETTER, *_COORDINATES])
 TOMBSTONES = pa.schema(_COORDINATES[:2])
 JUMPS = pa.schema(_JUMP)
 
+TABLES = {"dead_letters": DEAD_LETTERS, "tombstones": TOMBSTONES, "jumps": JUMPS}
+"""The staged tables beside the rows, whose schema is the pipeline's own."""
+
 
 def rows_schema(columns: pa.Schema) -> pa.Schema:
     """The rows file's columns: the pipeline's own, then the coordinates."""
