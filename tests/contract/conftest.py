@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -12,6 +13,7 @@ import pytest
 from devstack.postgres import Postgres, running_postgres
 from tests.contract.places import KINDS, SQL_ONLY, Place, duckdb_place, folder_place
 from tests.support.object_store import ObjectStore
+from tests.support.pgbouncer import running_pgbouncer
 from topicledger.warehouse.contract import WarehouseSettings
 
 
@@ -39,6 +41,18 @@ def postgres_place(server: Postgres) -> Iterator[Place]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
+@pytest.fixture(scope="session")
+def pgbouncer(server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a PgBouncer in transaction mode before the session's PostgreSQL."""
+    with running_pgbouncer(tmp_path_factory.mktemp("pgbouncer"), server) as port:
+        yield port
+
+
+@pytest.fixture
+def pooled_place(postgres_place: Place, pgbouncer: int) -> Place:
+    return replace(postgres_place, settings=replace(postgres_place.settings, host="127.0.0.1", port=pgbouncer))
+
+
 @pytest.fixture
 def duckdb_file_place(tmp_path: Path) -> Place:
     return duckdb_place(tmp_path)
@@ -58,6 +72,7 @@ def s3_place(object_store: ObjectStore) -> Iterator[Place]:
 _FIXTURES = {
     "duckdb": "duckdb_file_place",
     "postgres": "postgres_place",
+    "pgbouncer": "pooled_place",
     "folder": "local_folder_place",
     "s3": "s3_place",
 }
@@ -66,10 +81,10 @@ _FIXTURES = {
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a case on every kind of warehouse but those that `SQL_ONLY` excepts."""
     if "place" in metafunc.fixturenames and not hasattr(metafunc.module, "place"):
-        kinds = KINDS[:2] if metafunc.function.__name__ in SQL_ONLY else KINDS
+        kinds = [*(KINDS[:2] if metafunc.function.__name__ in SQL_ONLY else KINDS), "pgbouncer"]
         # What differs from the folder is the store: test_s3.py has that, and two loaders at once. Staged bytes are
         # parsed by what parses them for DuckDB.
-        slow = set() if metafunc.module.__name__.endswith("test_concurrency") else {"s3"}
+        slow = {"pgbouncer"} if metafunc.module.__name__.endswith("test_concurrency") else {"pgbouncer", "s3"}
         if metafunc.function.__name__ == "test_staged_bytes_that_do_not_parse":
             slow.add("folder")
         metafunc.parametrize(

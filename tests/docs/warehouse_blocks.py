@@ -1,0 +1,89 @@
+"""The blocks of the README's section on warehouses, one for each, taken apart."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from tests.docs.pages import fences, read, spans, tables
+from topicledger.connections import ConnectionFields, parse_connection
+from topicledger.warehouse.contract import WarehouseSettings
+
+CONN_ID = "warehouse_default"
+
+_IN_THE_UI = {
+    "Connection Type": "conn_type",
+    "Host": "host",
+    "Port": "port",
+    "Login": "login",
+    "AWS Access Key ID": "login",
+    "Password": "password",
+    "AWS Secret Access Key": "password",
+    "Database": "schema",
+    "Extra": "extra",
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """One warehouse's block.
+
+    Args:
+        title: Its heading.
+        text: What stands below it.
+    """
+
+    title: str
+    text: str
+
+    @property
+    def in_the_ui(self) -> ConnectionFields:
+        """The connection that the table of fields describes."""
+        fields: dict[str, Any] = {_IN_THE_UI[row[0]]: spans(row[1])[0] for row in tables(self.text)[0][1:]}
+        return parse_connection(CONN_ID, json.dumps(fields))
+
+    @property
+    def as_json(self) -> ConnectionFields:
+        """The connection that the first JSON block is."""
+        return parse_connection(CONN_ID, self.code("json")[0])
+
+    @property
+    def as_variable(self) -> ConnectionFields:
+        """The connection that the environment variable holds."""
+        ((name, value),) = re.findall(r"^export (\w+)='(.*)'$", "".join(self.code("bash")), re.MULTILINE)
+        assert name == f"AIRFLOW_CONN_{CONN_ID.upper()}"
+        return parse_connection(CONN_ID, value)
+
+    @property
+    def settings(self) -> WarehouseSettings:
+        """The same for the engine."""
+        found = self.as_json
+        names = WarehouseSettings.__dataclass_fields__
+        return WarehouseSettings(**{name: getattr(found, name) for name in names})
+
+    @property
+    def appears(self) -> list[str]:
+        """What it says that appears."""
+        return "".join(self.code("text")).splitlines()
+
+    def code(self, language: str) -> list[str]:
+        """Its code blocks in a language."""
+        return [code for found, code in fences(self.text) if found == language]
+
+
+def blocks() -> dict[str, Block]:
+    """Every block by its title."""
+    whole = read("README.md").partition("\n## Your warehouse\n")[2].partition("\n## ")[0]
+    parts = re.split(r"^### (.+)\n", whole, flags=re.MULTILINE)[1:]
+    return {title: Block(title, text) for title, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def index() -> list[list[str]]:
+    """The table above the blocks: warehouse, connection type, extra of the package."""
+    whole = read("README.md").partition("\n## Your warehouse\n")[2].partition("\n### ")[0]
+    return [
+        [re.sub(r"\[(.*)\]\(.*\)", r"\1", row[0]), *(spans(cell)[0] for cell in row[1:])]
+        for row in tables(whole)[0][1:]
+    ]
