@@ -59,7 +59,7 @@ def test_nothing_of_a_load_stays_in_a_session(place: Place) -> None:
     assert place.query("SELECT relname FROM pg_class WHERE relname LIKE 'topicledger_staged%'") == []
 
 
-def test_a_database_that_defaults_to_repeatable_read(place: Place, postgres_place: Place) -> None:
+def test_repeatable_read_behind_the_pooler(place: Place, postgres_place: Place) -> None:
     """Two loads that wait for one lock behind the pooler read the ledger behind it."""
     postgres_place.query(
         f"ALTER DATABASE {place.settings.schema} SET default_transaction_isolation = 'repeatable read'"
