@@ -31,6 +31,7 @@ SQL_ONLY = {
         "test_a_log_that_may_not_be_begun",
     ),
     "test_a_snapshot_is_one_state": ("an entry is a snapshot by itself", "test_a_snapshot_is_one_entry"),
+    "test_a_table_that_vanished": ("there is no table that somebody could drop", "test_a_log_that_vanished"),
     "test_a_newer_ledger_is_refused": ("the version is in each entry", "test_an_entry_of_a_newer_version"),
 }
 """The cases that run on the SQL warehouses alone: why, and which one of test_lake.py stands in their place."""

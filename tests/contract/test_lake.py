@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,6 +133,16 @@ def test_a_log_that_may_not_be_begun(place: Place) -> None:
     assert not lake(place).exists()
     place.ready()
     place.warehouse(create_tables=False).ensure_tables()
+
+
+def test_a_log_that_vanished(place: Place) -> None:
+    """A log that somebody removes while a batch waits stops the load by its place; nothing is begun anew."""
+    warehouse = place.ready()
+    origin(warehouse)
+    shutil.rmtree(lake(place) / "_topicledger")
+    with pytest.raises(SettingsError, match=r"there is no ledger at .*main\.events"):
+        load(warehouse, Batch([OffsetRange(0, 0, 1)]).row(0, 0, 1))
+    assert not (lake(place) / "_topicledger").exists()
 
 
 def test_an_entry_of_a_newer_version(place: Place) -> None:
