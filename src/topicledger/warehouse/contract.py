@@ -2,15 +2,16 @@
 
 Planning (`consume_and_stage_data`) calls at every try of the task `ensure_tables`, then `positions`, and where there is
 reason `add_positions` (the first time, for new partitions, for an accepted topic_id) and `set_back` (once for each
-accepted truncation); each again for up to 30 s while it raises RetriableError. Each is a transaction of its own: a
-failure leaves all of a call or none of it, and a repeat changes nothing.
+accepted truncation); all but the last again for up to 30 s while they raise RetriableError. Each is a transaction of
+its own: a failure leaves all of a call or none of it, and a repeat changes nothing.
 
 Loading (`load_staged_data`) calls, at every try and again for up to 30 s, `ensure_tables` and opens one `loading()`: in
-the order copy_staged, lock_positions, find_batch, count_staged, apply, advance, applied_sums, commit, each once. It ends
-after find_batch when the batch is there already, and has no copy_staged when the staged files are gone. Until `commit`
-returns nothing is visible to anybody; leaving the block without it rolls back. A failure or a kill may leave what is in
-no table and no ledger: files that no entry of a log names, a scratch folder, a session that the server ends. When
-`commit` raises, it is unknown whether the rows are there: the caller opens a new `loading()`, whose `find_batch` tells.
+the order copy_staged, lock_positions, find_batch, count_staged, apply, advance, applied_sums, commit, each once. It
+ends after find_batch when the batch is there already, and has no copy_staged when the staged files are gone. Until
+`commit` returns nothing is visible to anybody; leaving the block without it rolls back. A failure or a kill may leave
+what is in no table and no ledger: files that no entry of a log names, a scratch folder, a session that the server
+ends. When `commit` raises, it is unknown whether the rows are there: the caller opens a new `loading()`, whose
+`find_batch` tells.
 
 A warehouse may begin its transaction only at lock_positions, when its temporary tables are the session's own: what
 counts is that no commit of another loader comes between the reading of the positions and this commit, and that rows
@@ -18,9 +19,9 @@ and ledger are committed together. Holding a lock is one way. The other is a log
 and locks nothing, commit creates the next one if nobody has, and the loser gets a RetriableError and starts again
 from a new `loading()`, where its own entry is found by find_batch, another's by the positions.
 
-Reconciling (`reconcile_batch`) calls `snapshot`, once a try, and the command line `snapshot` and `history`; they only
-read. The command also calls `access`, whether the tables are there or not, and `audit`, once `ensure_tables` has passed them; both may come at
-any moment, beside a running load, and write nothing.
+Reconciling (`reconcile_batch`) calls `snapshot` in the same way, and the command line `snapshot` and `history`; they only
+read. The command also calls `access`, whether the tables are there or not, and `audit`, once `ensure_tables` has
+passed them; both may come at any moment, beside a running load, and write nothing.
 
 Errors: `SettingsError` for what a person fixes (credentials, a missing grant, named; a column that differs is an
 IntegrityError naming it), `RetriableError` for what may pass (not reachable, locked, deadlock, statement timeout),
