@@ -19,7 +19,7 @@ and ledger are committed together. Holding a lock is one way. The other is a log
 and locks nothing, commit creates the next one if nobody has, and the loser gets a RetriableError and starts again
 from a new `loading()`, where its own entry is found by find_batch, another's by the positions.
 
-Reconciling (`reconcile_batch`) calls `snapshot` in the same way, and the command line `snapshot` and `history`; they only
+Reconciling (`reconcile_batch`) calls `snapshot` in the same way, the command line `snapshot` and `history`; they only
 read. The command also calls `access`, whether the tables are there or not, and `audit`, once `ensure_tables` has
 passed them; both may come at any moment, beside a running load, and write nothing.
 
