@@ -59,12 +59,12 @@ mutants: setup ## break the product in small ways, one after another: its tests 
 	@$(IN_VENV) -m tests.mutants $(ONLY)
 
 lock: setup ## renew the locks of the packages and of Kafka's jars
-	@for name in dev uv; do .venv/bin/uv pip compile -q --upgrade --universal --python-version 3.11 \
+	@for name in dev uv snowflake; do .venv/bin/uv pip compile -q --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		requirements/$$name.in -o requirements/$$name.txt || exit 1; done
 	@$(IN_VENV) -m devstack lock-jars
 
 clean: ## remove .venv, caches and build results (not the data in .local)
 	@if [ -x $(IN_VENV) ]; then $(IN_VENV) -m devstack down; fi
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

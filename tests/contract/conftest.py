@@ -11,9 +11,22 @@ import psycopg
 import pytest
 
 from devstack.postgres import Postgres, running_postgres
-from tests.contract.places import KINDS, SQL_ONLY, Place, duckdb_place, folder_place
+from tests.contract.places import (
+    ACCOUNT,
+    EMULATED,
+    KINDS,
+    NOT_EMULATED,
+    NOT_ON_SNOWFLAKE,
+    SNOWFLAKE,
+    SQL_KINDS,
+    SQL_ONLY,
+    Place,
+    duckdb_place,
+    folder_place,
+)
 from tests.support.object_store import ObjectStore
 from tests.support.pgbouncer import running_pgbouncer
+from tests.support.snowflake_emulator import Emulator, real_account, running_emulator
 from topicledger.warehouse.contract import WarehouseSettings
 
 
@@ -69,22 +82,46 @@ def s3_place(object_store: ObjectStore) -> Iterator[Place]:
     object_store.faults.clear()
 
 
+@pytest.fixture(scope="session")
+def snowflake_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with running_emulator(tmp_path_factory.mktemp("snowflake")) as running:
+        yield running
+
+
+@pytest.fixture
+def snowflake_emulated_place(snowflake_emulator: Emulator) -> Place:
+    return Place(snowflake_emulator.account())
+
+
+@pytest.fixture
+def snowflake_account_place() -> Iterator[Place]:
+    with real_account() as settings:
+        yield Place(settings)
+
+
 _FIXTURES = {
     "duckdb": "duckdb_file_place",
     "postgres": "postgres_place",
     "pgbouncer": "pooled_place",
     "folder": "local_folder_place",
     "s3": "s3_place",
+    EMULATED: "snowflake_emulated_place",
+    ACCOUNT: "snowflake_account_place",
 }
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a case on every kind of warehouse but those that `SQL_ONLY` excepts."""
     if "place" in metafunc.fixturenames and not hasattr(metafunc.module, "place"):
-        kinds = [*(KINDS[:2] if metafunc.function.__name__ in SQL_ONLY else KINDS), "pgbouncer"]
+        case = metafunc.function.__name__
+        excepted = {EMULATED: {*NOT_ON_SNOWFLAKE, *NOT_EMULATED}, ACCOUNT: {*NOT_ON_SNOWFLAKE}}
+        kinds = [kind for kind in (SQL_KINDS if case in SQL_ONLY else KINDS) if case not in excepted.get(kind, ())]
+        kinds.append("pgbouncer")
         # What differs from the folder is the store: test_s3.py has that, and two loaders at once. Staged bytes are
         # parsed by what parses them for DuckDB.
-        slow = {"pgbouncer"} if metafunc.module.__name__.endswith("test_concurrency") else {"pgbouncer", "s3"}
+        slow = {"pgbouncer", *SNOWFLAKE}
+        if not metafunc.module.__name__.endswith("test_concurrency"):
+            slow.add("s3")
         if metafunc.function.__name__ == "test_staged_bytes_that_do_not_parse":
             slow.add("folder")
         metafunc.parametrize(

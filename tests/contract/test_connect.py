@@ -28,11 +28,13 @@ except SettingsError as error:
 
 def test_an_unknown_type() -> None:
     """The types that work are named."""
-    with pytest.raises(SettingsError, match="use 'duckdb', 'postgres', 'aws' or 'fs'"):
+    with pytest.raises(SettingsError, match="use 'duckdb', 'postgres', 'snowflake', 'aws' or 'fs'"):
         open_warehouse(WarehouseSettings("w", "mysql"), pipeline())
 
 
-@pytest.mark.parametrize(("kind", "driver"), [("duckdb", "duckdb"), ("postgres", "psycopg")])
+@pytest.mark.parametrize(
+    ("kind", "driver"), [("duckdb", "duckdb"), ("postgres", "psycopg"), ("snowflake", "snowflake.connector")]
+)
 def test_a_missing_driver(kind: str, driver: str) -> None:
     """The error has the command that installs it; the other warehouse doesn't need it."""
     done = subprocess.run(

@@ -40,6 +40,8 @@ def stored(place: Place, columns: str) -> list[tuple[Any, ...]]:
 def micros(place: Place, column: str) -> str:
     if place.kind == "postgres":
         return f'(extract(epoch FROM "{column}") * 1000000)::bigint'
+    if place.kind == "snowflake":
+        return f'DATE_PART(EPOCH_MICROSECOND, "{column.upper()}")'
     return f'epoch_us("{column}")'
 
 

@@ -67,7 +67,11 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str
         ("any_certificate", "enable.ssl.certificate.verification in its Extra lets anybody", "ssl.ca.pem"),
         ("other_executor", "the executor is CeleryExecutor", "Define it, of type postgres"),
         ("no_share", "error_budget is 5", "use a share from 0 to 1"),
-        ("unknown_warehouse", "warehouse_default is of type 'mysql'", "use 'duckdb', 'postgres', 'aws' or 'fs'"),
+        (
+            "unknown_warehouse",
+            "warehouse_default is of type 'mysql'",
+            "use 'duckdb', 'postgres', 'snowflake', 'aws' or 'fs'",
+        ),
     ],
 )
 def test_what_a_person_must_fix_fails_at_once(

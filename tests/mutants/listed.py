@@ -9,6 +9,7 @@ from tests.mutants.produce_and_plan import PLAN, PRODUCE
 from tests.mutants.read import READ
 from tests.mutants.records import RECORDS
 from tests.mutants.settings import AIRFLOW, SETTINGS
+from tests.mutants.snowflake import SNOWFLAKE
 from tests.mutants.stage import STAGE
 from tests.mutants.stage_s3 import STAGE_S3
 
@@ -22,6 +23,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *LOAD,
     *RECONCILE,
     *IDENTITIES,
+    *SNOWFLAKE,
     *SETTINGS,
     *AIRFLOW,
 )

@@ -10,7 +10,7 @@ _STAGED = "src/topicledger/warehouse/staged.py"
 _LEDGER = "src/topicledger/warehouse/ledger.py"
 _POSTGRES = "src/topicledger/warehouse/postgres.py"
 _DUCKDB = "src/topicledger/warehouse/duckdb.py"
-_CSV = "src/topicledger/warehouse/duckdb_csv.py"
+_CSV = "src/topicledger/warehouse/staged_csv.py"
 _RECONCILE = "src/topicledger/reconcile.py"
 _UTILS = "dags/kafka_utils.py"
 
@@ -175,8 +175,8 @@ LOAD = (
         "gaps and invisible offsets aren't clipped to applied",
         ("step 17", "I4"),
         _STAGED,
-        """length = f'GREATEST(0, LEAST(j."end", {past}) - GREATEST(j."start", {first}))'""",
-        """length = f'(j."end" - j."start" + 0 * {past} * {first})'""",
+        'length = f"GREATEST(0, LEAST({end}, {past}) - GREATEST({start}, {first}))"',
+        'length = f"({end} - {start} + 0 * {past} * {first})"',
         ("test_overlap[duckdb-run-2]",),
     ),
     Mutant(

@@ -6,7 +6,7 @@ from topicledger.errors import SettingsError
 from topicledger.pipeline import Pipeline
 from topicledger.warehouse.contract import Warehouse, WarehouseSettings
 
-_EXTRAS = {"duckdb": "duckdb", "postgres": "postgres", "aws": "s3", "fs": "s3"}
+_EXTRAS = {"duckdb": "duckdb", "postgres": "postgres", "snowflake": "snowflake", "aws": "s3", "fs": "s3"}
 """The package's extra that brings the drivers of a connection's type."""
 
 
@@ -25,6 +25,10 @@ def open_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse
             from topicledger.warehouse.duckdb import duckdb_file
 
             return duckdb_file(settings, pipeline)
+        if settings.conn_type == "snowflake":
+            from topicledger.warehouse.snowflake import snowflake_account
+
+            return snowflake_account(settings, pipeline)
         if settings.conn_type == "aws":
             from topicledger.warehouse.lake_places import s3_bucket
 
@@ -39,8 +43,8 @@ def open_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse
             f"({error}): pip install 'topicledger[{_EXTRAS[settings.conn_type]}]'"
         ) from error
     raise SettingsError(
-        f"connection {settings.conn_id} is of type {settings.conn_type!r}: use 'duckdb', 'postgres', 'aws' or 'fs'. "
-        "Where Airflow's command made it generic, define it as JSON: "
+        f"connection {settings.conn_id} is of type {settings.conn_type!r}: use 'duckdb', 'postgres', 'snowflake', "
+        "'aws' or 'fs'. Where Airflow's command made it generic, define it as JSON: "
         f"airflow connections add {settings.conn_id} --conn-json "
         """'{"conn_type": "duckdb", "host": "/path/to/file.duckdb"}'"""
     )

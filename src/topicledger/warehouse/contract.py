@@ -47,12 +47,12 @@ class WarehouseSettings:
 
     Args:
         conn_id: The connection's id, for messages.
-        conn_type: `duckdb`, `postgres`, `aws` (S3) or `fs` (a local folder).
+        conn_type: `duckdb`, `postgres`, `snowflake`, `aws` (S3) or `fs` (a local folder).
         host: Server, Unix socket folder, or for DuckDB the database file's path.
         port: Port, or None for the default.
         login: User name.
         password: Password.
-        schema: The database's name (Airflow calls it schema).
+        schema: The database's name (Airflow calls it schema); in Snowflake the schema's.
         extra: The Extra field's keys.
     """
 
@@ -194,7 +194,10 @@ class Warehouse(Protocol):
         """Open a transaction in a session of its own; roll back and close when the block ends without commit."""
 
     def snapshot(self, batch_id: str, plan_id: str) -> LedgerSnapshot:
-        """Step 20: one ledger row and the whole target's books, in a single read-only snapshot."""
+        """Step 20: one ledger row and the whole target's books, in a single read-only snapshot.
+
+        Where there are none, the row first: books that are read after a row have what it applied.
+        """
 
     def history(self, limit: int) -> Sequence[LedgerRow]:
         """The target's newest ledger rows, newest first."""

@@ -1,4 +1,4 @@
-"""What differs between the two SQL dialects: type names, placeholders, a few functions, the catalogue."""
+"""What differs between the SQL dialects: names, types, placeholders, a few functions, the catalogue."""
 
 from __future__ import annotations
 
@@ -14,49 +14,68 @@ StoredType = ColumnType | Literal["int32", "bytes", "json"]
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One warehouse's SQL, where it isn't the other's. Constants only; nothing here comes from a user.
+    """One warehouse's SQL, where it isn't the others'. But for the default schema nothing here comes from a user.
 
     Args:
         default_schema: The schema of a table that is declared without one.
+        upper_case: Whether names are stored in upper case, as the warehouse does with those that aren't quoted.
         mark: The placeholder of a bound value.
-        temp_schema: The schema that a session's temporary tables live in.
+        temp_schema: The schema that a session's temporary tables live in; empty: the session's own.
         temp_options: What ends CREATE TEMPORARY TABLE.
         keys: Whether tables get PRIMARY KEY and UNIQUE constraints.
+        ddl_commits: Whether DDL commits by itself, so that nothing can be created together with something else.
         types: Type names, spelled as the catalogue spells them, so that a drifted column is told by comparison.
         decode_base64: Turns base64 text into bytes.
+        to_json: Turns JSON text into the type `json`.
+        from_json: Turns that into text.
         clock: The time now, in microseconds since 1970 when read by `micros`.
         micros: Turns a timestamp into whole microseconds since 1970.
         ignore_repeat: Ends an INSERT that must not fail when the key exists.
         statistics: Tells the planner about a temporary table that was just filled: its table and columns.
-        unnest_ranges: Joins a ledger row `b` with its `applied`, as (partition, first, past).
+        applied_ranges: Yields the `applied` of a target's ledger rows: topic_id, partition, first, past. The target is
+            bound.
         columns_query: Columns of all tables of a schema: table, column, type, not null, has a default.
         unique_query: Single columns with a usable unique constraint: table, column.
         schema_query: Yields a row when the schema exists.
     """
 
     default_schema: str
+    upper_case: bool
     mark: str
     temp_schema: str
     temp_options: str
     keys: bool
+    ddl_commits: bool
     types: Mapping[StoredType, str]
     decode_base64: str
+    to_json: str
+    from_json: str
     clock: str
     micros: str
     ignore_repeat: str
     statistics: str
-    unnest_ranges: str
+    applied_ranges: str
     columns_query: str
     unique_query: str
     schema_query: str
 
+    def name(self, identifier: str) -> str:
+        """A declared name as the warehouse stores it."""
+        return identifier.upper() if self.upper_case else identifier
+
+    def quoted(self, identifier: str) -> str:
+        """A declared name as the warehouse stores it, quoted."""
+        return quoted(self.name(identifier))
+
 
 POSTGRES = Dialect(
     default_schema="public",
+    upper_case=False,
     mark="%s",
     temp_schema="pg_temp",
     temp_options=" ON COMMIT DROP",
     keys=True,
+    ddl_commits=False,
     types={
         "uuid": "uuid",
         "int32": "integer",
@@ -70,14 +89,16 @@ POSTGRES = Dialect(
         "json": "jsonb",
     },
     decode_base64="decode({}, 'base64')",
+    to_json="CAST({} AS jsonb)",
+    from_json="CAST({} AS text)",
     clock="clock_timestamp()",
     micros="CAST(extract(epoch FROM {}) * 1000000 AS bigint)",
     ignore_repeat=" ON CONFLICT DO NOTHING",
     statistics="ANALYZE {} ({})",
-    unnest_ranges=(
-        "CROSS JOIN LATERAL (SELECT CAST(e ->> 0 AS integer), CAST(e ->> 1 AS bigint), CAST(e ->> 2 AS bigint) "
-        "FROM jsonb_array_elements(b.applied) AS e) AS a(partition, first, past)"
-    ),
+    applied_ranges="""
+        SELECT b.topic_id, CAST(e ->> 0 AS integer) AS partition, CAST(e ->> 1 AS bigint) AS first,
+               CAST(e ->> 2 AS bigint) AS past
+        FROM {batches} b CROSS JOIN LATERAL jsonb_array_elements(b.applied) AS e WHERE b.target = %s""",
     columns_query="""
         SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
                a.atthasdef OR a.attidentity <> ''
@@ -98,10 +119,12 @@ POSTGRES = Dialect(
 
 DUCKDB = Dialect(
     default_schema="main",
+    upper_case=False,
     mark="?",
     temp_schema="temp",
     temp_options="",
     keys=False,  # a kill while an index is replayed is DuckDB's weak spot; anti-joins do without
+    ddl_commits=False,
     types={
         "uuid": "UUID",
         "int32": "INTEGER",
@@ -115,19 +138,66 @@ DUCKDB = Dialect(
         "json": "JSON",
     },
     decode_base64="from_base64({})",
+    to_json="CAST({} AS JSON)",
+    from_json="CAST({} AS VARCHAR)",
     clock="get_current_timestamp()",
     micros="epoch_us({})",
     ignore_repeat="",
     statistics="",
-    unnest_ranges=(
-        "CROSS JOIN LATERAL (SELECT r[1], r[2], r[3] "
-        "FROM (SELECT unnest(CAST(b.applied AS BIGINT[][])) AS r)) AS a(partition, first, past)"
-    ),
+    applied_ranges="""
+        SELECT topic_id, r[1] AS partition, r[2] AS first, r[3] AS past
+        FROM (SELECT topic_id, unnest(CAST(applied AS BIGINT[][])) AS r FROM {batches} WHERE target = ?)""",
     columns_query="""
         SELECT table_name, column_name, data_type, NOT is_nullable, column_default IS NOT NULL
         FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = ?""",
     unique_query="SELECT '', '' WHERE ? IS NULL",
     schema_query=("SELECT 1 FROM duckdb_schemas() WHERE database_name = current_database() AND schema_name = ?"),
+)
+
+SNOWFLAKE = Dialect(
+    default_schema="PUBLIC",
+    upper_case=True,
+    mark="?",
+    temp_schema="",
+    temp_options="",
+    keys=False,  # they would be written down and not enforced
+    ddl_commits=True,
+    types={
+        "uuid": "VARCHAR",
+        "int32": "NUMBER(38,0)",
+        "int64": "NUMBER(38,0)",
+        "float64": "FLOAT",
+        "text": "VARCHAR",
+        "bool": "BOOLEAN",
+        "timestamptz": "TIMESTAMP_TZ",
+        "date": "DATE",
+        "bytes": "BINARY",
+        "json": "VARIANT",
+    },
+    decode_base64="BASE64_DECODE_BINARY({})",
+    to_json="PARSE_JSON({})",
+    from_json="TO_JSON({})",
+    clock="CAST(CURRENT_TIMESTAMP() AS TIMESTAMP_TZ)",
+    micros="DATE_PART(EPOCH_MICROSECOND, {})",
+    ignore_repeat="",
+    statistics="",
+    applied_ranges="""
+        SELECT b.topic_id, CAST(f.value[0] AS NUMBER(38,0)) AS partition, CAST(f.value[1] AS NUMBER(38,0)) AS first,
+               CAST(f.value[2] AS NUMBER(38,0)) AS past
+        FROM {batches} b, LATERAL FLATTEN(input => b.applied) f WHERE b.target = ?""",
+    # Lengths are a column's own there: one that holds less than a VARCHAR or an integer can is told by its type.
+    columns_query="""
+        SELECT c.table_name, c.column_name,
+               CASE WHEN c.data_type = 'NUMBER' THEN 'NUMBER(' || c.numeric_precision || ',' || c.numeric_scale || ')'
+                    WHEN c.data_type = 'TEXT' AND c.character_maximum_length >= 16777216 THEN 'VARCHAR'
+                    WHEN c.data_type = 'TEXT' THEN 'VARCHAR(' || c.character_maximum_length || ')'
+                    ELSE c.data_type END,
+               c.is_nullable = 'NO', c.column_default IS NOT NULL
+        FROM information_schema.columns c
+        JOIN information_schema.tables t ON t.table_schema = c.table_schema AND t.table_name = c.table_name
+        WHERE c.table_schema = ? AND t.table_type = 'BASE TABLE'""",
+    unique_query="SELECT '', '' WHERE ? IS NULL",
+    schema_query="SELECT 1 FROM information_schema.schemata WHERE schema_name = ?",
 )
 
 

@@ -20,9 +20,9 @@ from topicledger.forks import OpenedHere
 from topicledger.pipeline import Pipeline
 from topicledger.warehouse.contract import Audit, Warehouse, WarehouseSettings
 from topicledger.warehouse.dialect import DUCKDB, quoted
-from topicledger.warehouse.duckdb_csv import CsvBatches
-from topicledger.warehouse.duckdb_errors import commit_failed, failed, not_parsed
+from topicledger.warehouse.duckdb_errors import commit_failed, failed
 from topicledger.warehouse.sql_warehouse import SqlWarehouse
+from topicledger.warehouse.staged_csv import CsvBatches, not_parsed
 from topicledger.warehouse.tables import StoredColumn, Tables
 from topicledger.warehouse.writable import refusal
 
@@ -102,6 +102,9 @@ class DuckdbSession:
 
     def begin_load(self) -> None:
         """Do nothing: temporary tables are the connection's own, so the transaction begins at `lock`."""
+
+    def label(self, batch_id: str) -> None:
+        """Do nothing: there is no server that would show it."""
 
     def lock_creation(self) -> None:
         """Do nothing: of two that create the same table, one conflicts."""

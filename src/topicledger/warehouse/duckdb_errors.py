@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
 from topicledger.errors import IntegrityError, RetriableError, SettingsError, TopicLedgerError
 from topicledger.warehouse.contract import WarehouseSettings
@@ -58,12 +57,4 @@ def commit_failed(error: duckdb.Error, settings: WarehouseSettings) -> Retriable
     return RetriableError(
         f"connection {settings.conn_id}: COMMIT failed ({' '.join(str(error).split())[:500]}); the ledger tells at "
         "the next try whether it was refused"
-    )
-
-
-def not_parsed(error: pa.ArrowException, table: str) -> IntegrityError:
-    """Translate staged bytes that aren't the CSV they should be."""
-    return IntegrityError(
-        f"the staged file for {table} doesn't parse: {' '.join(str(error).split())[:500]}. Nothing was changed: "
-        "clear consume_and_stage_data"
     )

@@ -14,7 +14,7 @@ from topicledger.model.accounts import Accounts, PartitionBooks
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.manifest import Acceptance, Manifest
 from topicledger.model.plan import OffsetRange, Position, Receipt
-from topicledger.warehouse.dialect import Dialect, quoted
+from topicledger.warehouse.dialect import Dialect
 from topicledger.warehouse.session import Session
 from topicledger.warehouse.tables import BATCHES, POSITIONS, StoredColumn, Tables
 
@@ -35,7 +35,7 @@ class LedgerTables:
         self._tables = tables
         self._dialect = dialect
         self._batch_columns = ", ".join(self._readable(column) for column in BATCHES)
-        self._position_columns = ", ".join(quoted(column.name) for column in POSITIONS[1:])
+        self._position_columns = ", ".join(dialect.quoted(column.name) for column in POSITIONS[1:])
 
     def positions(self, session: Session, topic: str | None = None) -> tuple[Position, ...]:
         """The target's position rows, of one topic or of all."""
@@ -51,7 +51,8 @@ class LedgerTables:
         table, mark = self._tables.positions.sql, self._dialect.mark
         marks = ", ".join(f"CAST({mark} AS {self._dialect.types[column.type]})" for column in POSITIONS)
         sql = (
-            f"INSERT INTO {table} SELECT {marks} WHERE NOT EXISTS (SELECT 1 FROM {table} "
+            f"INSERT INTO {table} (target, {self._position_columns}) "
+            f"SELECT {marks} WHERE NOT EXISTS (SELECT 1 FROM {table} "
             f"WHERE target = {mark} AND topic_id = {mark} AND partition = {mark}){self._dialect.ignore_repeat}"
         )
         target = self._tables.target
@@ -112,9 +113,13 @@ class LedgerTables:
             Whether it was inserted.
         """
         table, mark, types = self._tables.batches.sql, self._dialect.mark, self._dialect.types
-        marks = ", ".join(f"CAST({mark} AS {types[column.type]})" for column in BATCHES[:-1])
+        columns = ", ".join(self._dialect.quoted(column.name) for column in BATCHES)
+        marks = ", ".join(
+            self._dialect.to_json.format(mark) if column.type == "json" else f"CAST({mark} AS {types[column.type]})"
+            for column in BATCHES[:-1]
+        )
         written = session.execute(
-            f"INSERT INTO {table} SELECT {marks}, {self._dialect.clock} WHERE NOT EXISTS "
+            f"INSERT INTO {table} ({columns}) SELECT {marks}, {self._dialect.clock} WHERE NOT EXISTS "
             f"(SELECT 1 FROM {table} WHERE batch_id = {mark} AND plan_id = {mark}){self._dialect.ignore_repeat}",
             (
                 *(_stored(column, getattr(row, column.name)) for column in BATCHES[:-1]),
@@ -139,8 +144,8 @@ class LedgerTables:
         mark = self._dialect.mark
         rows = session.query(
             f"SELECT {self._batch_columns} FROM {self._tables.batches.sql} WHERE target = {mark} "
-            f"ORDER BY loaded_at DESC, batch_id, plan_id LIMIT CAST({mark} AS bigint)",
-            (self._tables.target, limit),
+            f"ORDER BY loaded_at DESC, batch_id, plan_id LIMIT {limit:d}",
+            (self._tables.target,),
         )
         return tuple(_ledger_row(row) for row in rows)
 
@@ -152,10 +157,9 @@ class LedgerTables:
             SELECT p.topic_id, p.partition, p.origin, p.position, COALESCE(s.applied, 0)
             FROM {self._tables.positions.sql} p
             LEFT JOIN (
-                SELECT b.topic_id, a.partition, SUM(a.past - a.first) AS applied
-                FROM {self._tables.batches.sql} b {self._dialect.unnest_ranges}
-                WHERE b.target = {mark}
-                GROUP BY b.topic_id, a.partition
+                SELECT a.topic_id, a.partition, SUM(a.past - a.first) AS applied
+                FROM ({self._dialect.applied_ranges.format(batches=self._tables.batches.sql)}) a
+                GROUP BY a.topic_id, a.partition
             ) s ON s.topic_id = p.topic_id AND s.partition = p.partition
             WHERE p.target = {mark}
             ORDER BY p.topic_id, p.partition""",
@@ -167,9 +171,9 @@ class LedgerTables:
         )
 
     def _readable(self, column: StoredColumn) -> str:
-        name = quoted(column.name)
+        name = self._dialect.quoted(column.name)
         if column.type == "json":
-            return f"CAST({name} AS {self._dialect.types['text']})"
+            return self._dialect.from_json.format(name)
         return self._dialect.micros.format(name) if column.type == "timestamptz" else name
 
 

@@ -135,6 +135,9 @@ class PostgresSession:
         """Open the load's transaction, whose end drops the temporary tables."""
         self._begin(IsolationLevel.READ_COMMITTED, _LOAD)
 
+    def label(self, batch_id: str) -> None:
+        """Do nothing: its sessions are few, and carry the product's name."""
+
     def lock_creation(self) -> None:
         """Wait for others that create tables; the lock ends with the transaction."""
         self.query("SELECT pg_advisory_xact_lock(%s)", (_CREATION_LOCK,))

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from topicledger.errors import IntegrityError, SettingsError
 from topicledger.model.ledger import SCHEMA_VERSION
-from topicledger.warehouse.dialect import Dialect, quoted
+from topicledger.warehouse.dialect import Dialect
 from topicledger.warehouse.session import Session
 from topicledger.warehouse.tables import FoundColumn, Tables, require_columns
 
@@ -16,11 +16,13 @@ _Found = dict[str, dict[str, FoundColumn]]
 
 def ddl(tables: Tables, dialect: Dialect) -> tuple[str, ...]:
     """The statements that create the schema and every table in it."""
-    return (f"CREATE SCHEMA IF NOT EXISTS {quoted(tables.schema)}", *tables.ddl(dialect))
+    return (f"CREATE SCHEMA IF NOT EXISTS {dialect.quoted(tables.schema)}", *tables.ddl(dialect))
 
 
 def ensure(session: Session, tables: Tables, dialect: Dialect, *, create: bool) -> None:
-    """Create what is missing, when allowed, and compare what is there; all inside the session's transaction.
+    """Create what is missing, when allowed, and compare what is there.
+
+    All of it happens inside the session's transaction, but for DDL where it commits by itself.
 
     Raises:
         SettingsError: A table is missing and may not be created, or the ledger is of a newer version.
@@ -52,7 +54,7 @@ def _missing(tables: Tables, found: _Found) -> frozenset[str]:
 def _create(session: Session, tables: Tables, dialect: Dialect) -> _Found:
     # Looked up rather than IF NOT EXISTS, which asks for the right to create even where nothing is missing.
     if not session.query(dialect.schema_query, (tables.schema,)):
-        session.execute(f"CREATE SCHEMA {quoted(tables.schema)}")
+        session.execute(f"CREATE SCHEMA IF NOT EXISTS {dialect.quoted(tables.schema)}")
     for statement in tables.ddl(dialect, _missing(tables, _found(session, tables, dialect))):
         session.execute(statement)
     return _found(session, tables, dialect)
@@ -75,7 +77,8 @@ def _require_unique_key(session: Session, tables: Tables, dialect: Dialect) -> N
     if (tables.rows.name, key) not in unique:
         raise IntegrityError(
             f"table {tables.target} has no usable UNIQUE constraint on column {key} alone, without which an event "
-            f"could be loaded twice: ALTER TABLE {tables.rows.sql} ADD UNIQUE ({quoted(key)}), then clear this task"
+            f"could be loaded twice: ALTER TABLE {tables.rows.sql} ADD UNIQUE ({dialect.quoted(key)}), "
+            "then clear this task"
         )
 
 

@@ -24,6 +24,9 @@ class Session(Protocol):
     def begin_load(self) -> None:
         """Make ready for a load; whether the transaction begins here or at `lock` is the driver's choice."""
 
+    def label(self, batch_id: str) -> None:
+        """Name the batch in what the server shows of this session's statements, where it shows any."""
+
     def lock_creation(self) -> None:
         """Wait for others that create tables at this moment; statements that follow see what they created."""
 

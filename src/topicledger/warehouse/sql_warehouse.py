@@ -1,4 +1,4 @@
-"""The contract in SQL, once for both warehouses: each brings only its sessions and its dialect."""
+"""The contract in SQL, once for all warehouses that speak it: each brings only its sessions and its dialect."""
 
 from __future__ import annotations
 

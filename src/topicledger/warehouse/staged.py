@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from topicledger.model.plan import OffsetRange
 from topicledger.pipeline import Pipeline
-from topicledger.warehouse.dialect import Dialect, quoted
+from topicledger.warehouse.dialect import Dialect
 from topicledger.warehouse.tables import (
     COORDINATES,
     JUMPS,
@@ -34,8 +34,8 @@ class StagedSql:
     def __init__(self, pipeline: Pipeline, tables: Tables, dialect: Dialect) -> None:
         self._tables = tables
         self._dialect = dialect
-        self._key = quoted(pipeline.key)
-        self._columns = [quoted(column.name) for column in pipeline.columns]
+        self._key = dialect.quoted(pipeline.key)
+        self._columns = [dialect.quoted(column.name) for column in pipeline.columns]
         own = tuple(StoredColumn(c.name, c.type, c.nullable) for c in pipeline.columns)
         self.rows = self._table("rows", (*own, *STAMPED))
         self.dead_letters = self._table("dead_letters", (*dead_letter_columns("text"), *STAMPED))
@@ -64,17 +64,20 @@ class StagedSql:
 
     def count_staged(self, planned: Sequence[OffsetRange]) -> str:
         """Yield rows, dead letters, tombstones, distinct coordinates, and how many are outside the plan."""
-        rows, dead_letters, tombstones = (f"(SELECT COUNT(*) FROM {table.sql})" for table in self._records)
+        counts = " CROSS JOIN ".join(
+            f"(SELECT COUNT(*) AS n FROM {table.sql}) {name}" for table, name in zip(self._records, "rdt", strict=True)
+        )
         coordinates = " UNION ALL ".join(
             f"SELECT _kafka_partition, _kafka_offset FROM {table.sql}" for table in self._records
         )
         return f"""
-            SELECT {rows}, {dead_letters}, {tombstones}, COALESCE(SUM(c.different), 0), COALESCE(SUM(c.outside), 0)
-            FROM (
-                SELECT COUNT(DISTINCT s._kafka_offset) AS different,
-                       COUNT(*) FILTER (WHERE p.partition IS NULL) AS outside
-                FROM ({coordinates}) s LEFT JOIN {_ranges(planned)} p ON {_inside("s", "p")}
-                GROUP BY s._kafka_partition
+            SELECT r.n, d.n, t.n, c.different, c.outside FROM {counts} CROSS JOIN (
+                SELECT COALESCE(SUM(q.different), 0) AS different, COALESCE(SUM(q.outside), 0) AS outside FROM (
+                    SELECT COUNT(DISTINCT s._kafka_offset) AS different,
+                           COUNT(CASE WHEN p.partition IS NULL THEN 1 END) AS outside
+                    FROM ({coordinates}) s LEFT JOIN {_ranges(planned)} p ON {_inside("s", "p")}
+                    GROUP BY s._kafka_partition
+                ) q
             ) c"""
 
     def clip(self, applied: Sequence[OffsetRange]) -> tuple[str, ...]:
@@ -117,12 +120,13 @@ class StagedSql:
 
     def insert_dead_letters(self) -> str:
         """Insert the dead letters. Bound values: batch_id, topic_id."""
-        mark, decode, json = self._dialect.mark, self._dialect.decode_base64, self._dialect.types["json"]
+        mark, decode = self._dialect.mark, self._dialect.decode_base64.format
+        key, value = self._dialect.quoted("key"), self._dialect.quoted("value")
         return f"""
             INSERT INTO {self._tables.dead_letters.sql}
-                (reason, error, "key", "value", headers,
+                (reason, error, {key}, {value}, headers,
                  _batch_id, _kafka_topic_id, _kafka_partition, _kafka_offset, _kafka_timestamp)
-            SELECT reason, error, {decode.format('"key"')}, {decode.format('"value"')}, CAST(headers AS {json}),
+            SELECT reason, error, {decode(key)}, {decode(value)}, {self._dialect.to_json.format("headers")},
                    {mark}, {mark}, _kafka_partition, _kafka_offset, _kafka_timestamp
             FROM {self.dead_letters.sql} ORDER BY _kafka_partition, _kafka_offset"""
 
@@ -164,14 +168,16 @@ class StagedSql:
     def count_jumps(self, applied: Sequence[OffsetRange]) -> str:
         """Yield the offsets in gaps and the invisible ones, both clipped to applied."""
         first, past = "CAST(a.first AS bigint)", "CAST(a.past AS bigint)"
-        length = f'GREATEST(0, LEAST(j."end", {past}) - GREATEST(j."start", {first}))'
+        start, end = (f"j.{self._dialect.quoted(name)}" for name in ("start", "end"))
+        length = f"GREATEST(0, LEAST({end}, {past}) - GREATEST({start}, {first}))"
         return f"""
-            SELECT COALESCE(SUM({length}) FILTER (WHERE j.kind = 'gap'), 0),
-                   COALESCE(SUM({length}) FILTER (WHERE j.kind = 'invisible'), 0)
+            SELECT COALESCE(SUM(CASE WHEN j.kind = 'gap' THEN {length} END), 0),
+                   COALESCE(SUM(CASE WHEN j.kind = 'invisible' THEN {length} END), 0)
             FROM {self.jumps.sql} j JOIN {_ranges(applied)} a ON a.partition = j.partition"""
 
     def _table(self, name: str, columns: tuple[StoredColumn, ...]) -> StagedTable:
-        return StagedTable(f"{self._dialect.temp_schema}.topicledger_staged_{name}", columns)
+        schema = self._dialect.temp_schema
+        return StagedTable(f"{schema}{'.' if schema else ''}topicledger_staged_{name}", columns)
 
     def _repeated(self) -> str:
         """The coordinates whose key has lower ones in the batch; narrow, because they are few."""

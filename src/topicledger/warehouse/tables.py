@@ -109,28 +109,33 @@ class Table:
         """The statement that creates it."""
         lines = [column_ddl(column, dialect) for column in self.columns]
         if self.key and dialect.keys:
-            lines.append(f"{self.constraint} ({', '.join(map(quoted, self.key))})")
-        return f"CREATE TABLE {self.sql} (\n    " + ",\n    ".join(lines) + "\n)"
+            lines.append(f"{self.constraint} ({', '.join(map(dialect.quoted, self.key))})")
+        # Where DDL commits, two that create at once don't wait for each other: the first table stays.
+        create = "CREATE TABLE IF NOT EXISTS" if dialect.ddl_commits else "CREATE TABLE"
+        return f"{create} {self.sql} (\n    " + ",\n    ".join(lines) + "\n)"
 
 
 class Tables:
     """A pipeline's tables. The ledger's are shared by all pipelines whose rows are in the same schema.
 
     `topicledger_schema` has one row, the version of the ledger tables' columns; an upgrade reads it, and in
-    DuckDB writers update it to exclude each other.
+    DuckDB and Snowflake writers update it to exclude each other.
     """
 
     def __init__(self, pipeline: Pipeline, dialect: Dialect) -> None:
         schema, _, name = pipeline.table.rpartition(".")
-        schema = schema or dialect.default_schema
+        schema, name = dialect.name(schema or dialect.default_schema), dialect.name(name)
         columns = tuple(StoredColumn(c.name, c.type, c.nullable) for c in pipeline.columns)
         self.schema = schema
         self.target = f"{schema}.{name}"
+        beside = dialect.name
         self.rows = Table(schema, name, (*columns, *OWN), (pipeline.key,), "UNIQUE")
-        self.dead_letters = Table(schema, f"{name}_dead_letters", (*dead_letter_columns("bytes"), *OWN))
-        self.positions = Table(schema, "topicledger_positions", POSITIONS, ("target", "topic_id", "partition"))
-        self.batches = Table(schema, "topicledger_batches", BATCHES, ("batch_id", "plan_id"))
-        self.version = Table(schema, "topicledger_schema", (StoredColumn("version", "int32"),), ("version",))
+        self.dead_letters = Table(schema, beside(f"{name}_dead_letters"), (*dead_letter_columns("bytes"), *OWN))
+        self.positions = Table(schema, beside("topicledger_positions"), POSITIONS, ("target", "topic_id", "partition"))
+        self.batches = Table(schema, beside("topicledger_batches"), BATCHES, ("batch_id", "plan_id"))
+        # What is created with its row in one statement has no constraint.
+        version = StoredColumn("version", "int32", nullable=dialect.ddl_commits)
+        self.version = Table(schema, beside("topicledger_schema"), (version,), ("version",))
         self.all = (self.rows, self.dead_letters, self.positions, self.batches, self.version)
 
     @property
@@ -146,16 +151,26 @@ class Tables:
             missing: Names of the tables to create; None for all.
         """
         wanted = [table for table in self.all if missing is None or table.name in missing]
-        statements = [table.ddl(dialect) for table in wanted]
-        if self.version in wanted:
-            statements.append(self.insert_version)
-        return tuple(statements)
+        if self.version not in wanted:
+            return tuple(table.ddl(dialect) for table in wanted)
+        others = (table.ddl(dialect) for table in wanted if table != self.version)
+        if dialect.ddl_commits:
+            return (*others, self._create_with_version(dialect))
+        return (*others, self.version.ddl(dialect), self.insert_version)
+
+    def _create_with_version(self, dialect: Dialect) -> str:
+        """The statement that creates the version's table with its row: a kill in between would leave it empty."""
+        (column,) = self.version.columns
+        return (
+            f"CREATE TABLE IF NOT EXISTS {self.version.sql} AS "
+            f"SELECT CAST({SCHEMA_VERSION} AS {dialect.types[column.type]}) AS {dialect.quoted(column.name)}"
+        )
 
 
 def column_ddl(column: StoredColumn, dialect: Dialect) -> str:
     """One column's definition in a CREATE TABLE."""
     not_null = "" if column.nullable else " NOT NULL"
-    return f"{quoted(column.name)} {dialect.types[column.type]}{not_null}"
+    return f"{dialect.quoted(column.name)} {dialect.types[column.type]}{not_null}"
 
 
 def require_columns(table: Table, found: Mapping[str, FoundColumn], dialect: Dialect) -> None:
@@ -164,8 +179,8 @@ def require_columns(table: Table, found: Mapping[str, FoundColumn], dialect: Dia
     Raises:
         IntegrityError: It names every column that is missing, has another type or another nullability.
     """
-    problems = [_drift(column, found.get(column.name), dialect) for column in table.columns]
-    declared = {column.name for column in table.columns}
+    problems = [_drift(column, found.get(dialect.name(column.name)), dialect) for column in table.columns]
+    declared = {dialect.name(column.name) for column in table.columns}
     problems += [
         f"{name} is not declared and is NOT NULL without a default"
         for name, column in found.items()

@@ -28,6 +28,7 @@ class SqlLoad:
 
     def copy_staged(self, manifest: Manifest, streams: StagedStreams) -> None:
         """Step 13: copy the staged files into temporary tables of this session."""
+        self._session.label(manifest.batch_id)
         for statement in self._staged.create():
             self._session.execute(statement)
         staged = self._staged

@@ -1,4 +1,4 @@
-"""Staged CSV as Arrow batches for DuckDB: the bytes that are hashed are the bytes that are loaded."""
+"""Staged CSV as Arrow batches, parsed here: the bytes that are hashed are the bytes that are loaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from topicledger.warehouse.tables import StoredColumn
 _SMALLEST_BLOCK_BYTES = 1024 * 1024
 _LARGEST_BLOCK_BYTES = 2**31 - 1
 
-# UUID and JSON are text here; DuckDB casts them as it inserts, and refuses what isn't one.
+# UUID and JSON are text here; who loads the batches refuses what isn't one.
 _ARROW: dict[StoredType, pa.DataType] = {
     "uuid": pa.string(),
     "int32": pa.int32(),
@@ -69,3 +69,11 @@ class CsvBatches:
         except Exception as error:
             self.failure = error
             raise
+
+
+def not_parsed(error: pa.ArrowException, table: str) -> IntegrityError:
+    """Translate staged bytes that aren't the CSV they should be."""
+    return IntegrityError(
+        f"the staged file for {table} doesn't parse: {' '.join(str(error).split())[:500]}. Nothing was changed: "
+        "clear consume_and_stage_data"
+    )

@@ -1,0 +1,136 @@
+"""A Snowflake emulator (fakesnow) in a process and an environment of its own, made from its lock when it is needed.
+
+A real account is used beside it when TOPICLEDGER_SNOWFLAKE has a connection as JSON; its role must be able to create
+databases. Nothing has ever run there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import snowflake.connector
+
+from topicledger.connections import parse_connection
+from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.warehouse.snowflake_connection import arguments, checked_extra
+
+ROOT = Path(__file__).parents[2]
+REAL = "TOPICLEDGER_SNOWFLAKE"
+LOGIN, PASSWORD = "loader", "a-snowflake-password"
+
+_LOCK = ROOT / "requirements" / "snowflake.txt"
+_FOLDER = ROOT / ".cache" / "snowflake-emulator"
+_SERVER = Path(__file__).with_name("snowflake_server.py")
+
+
+@dataclass
+class Emulator:
+    """The running emulator."""
+
+    port: int
+
+    def account(self) -> WarehouseSettings:
+        """A connection to a database of its own, which connecting creates."""
+        extra = {
+            "account": "emulated",
+            "database": f"CASE_{uuid.uuid4().hex[:12].upper()}",
+            "warehouse": "TESTS",
+            "host": "127.0.0.1",
+            "port": self.port,
+            "protocol": "http",
+            "login_timeout": 20,
+            "network_timeout": 60,
+            "session_parameters": {"CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False},
+        }
+        return WarehouseSettings("warehouse_default", "snowflake", login=LOGIN, password=PASSWORD, extra=extra)
+
+    def lose_answers(self, word: str, times: int) -> None:
+        """Carry out the next statements that begin with a word, and answer nothing of use."""
+        httpx.post(f"http://127.0.0.1:{self.port}/tests/lose", json={"word": word, "times": times}).raise_for_status()
+
+
+@contextmanager
+def running_emulator(folder: Path) -> Iterator[Emulator]:
+    """Start it on a free port; it ends with the block.
+
+    Args:
+        folder: Where its stages and its log are.
+    """
+    python = environment()
+    with (folder / "emulator.log").open("w") as log:
+        process = subprocess.Popen(
+            [str(python), str(_SERVER)],
+            env={**os.environ, "TMPDIR": str(folder), "PYTHONPATH": ""},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            said = process.stdout.readline().strip()
+            assert said, (folder / "emulator.log").read_text()
+            yield Emulator(int(said))
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def environment() -> Path:
+    """Give the Python of the emulator's environment, made anew when its lock has changed."""
+    _FOLDER.parent.mkdir(exist_ok=True)
+    python, stamp = _FOLDER / "bin" / "python", _FOLDER / "made-from"
+    key = hashlib.sha256(f"{sys.version} {_FOLDER}".encode() + _LOCK.read_bytes()).hexdigest()
+    with _FOLDER.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.read_text() != key:
+            beside = Path(sys.executable).with_name("uv")
+            uv = str(beside) if beside.exists() else str(shutil.which("uv"))
+            variables = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
+            for command in (
+                [uv, "venv", "-q", "--clear", "--python", sys.executable, str(_FOLDER)],
+                [uv, "pip", "sync", "-q", "--require-hashes", "--python", str(python), str(_LOCK)],
+            ):
+                done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+                assert done.returncode == 0, f"the emulator's environment can't be made: {done.stderr}"
+            stamp.write_text(key)
+    return python
+
+
+@contextmanager
+def real_account() -> Iterator[WarehouseSettings]:
+    """A connection to a new database of the account that the environment names; it is dropped afterwards."""
+    found = parse_connection("warehouse_default", os.environ[REAL])
+    name = f"CASE_{uuid.uuid4().hex[:12].upper()}"
+    settings = WarehouseSettings(
+        found.conn_id,
+        found.conn_type,
+        login=found.login,
+        password=found.password,
+        extra={**found.extra, "database": name},
+    )
+    outside = replace(settings, extra={**found.extra, "database": found.extra.get("database", "SNOWFLAKE")})
+    look(outside, f"CREATE DATABASE {name}")
+    try:
+        yield settings
+    finally:
+        look(outside, f"DROP DATABASE {name}")
+
+
+def look(settings: WarehouseSettings, statement: str) -> list[tuple[Any, ...]]:
+    """Run one statement in a session of its own, and commit it."""
+    given = arguments(settings, checked_extra(settings), settings.schema or "PUBLIC")
+    with snowflake.connector.connect(**{**given, "autocommit": True}) as session, session.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall())
