@@ -17,7 +17,6 @@ from topicledger.warehouse.contract import WarehouseSettings
 from topicledger.warehouse.dialect import DUCKDB, quoted
 from topicledger.warehouse.duckdb import DuckdbSession
 from topicledger.warehouse.parquet import ROWS_PER_GROUP
-from topicledger.warehouse.private_folder import private_folder
 from topicledger.warehouse.tables import StoredColumn, Tables
 
 _NAME = "topicledger_scratch_"

@@ -19,9 +19,9 @@ from snowflake.connector.errors import Error
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.forks import OpenedHere
 from topicledger.pipeline import Pipeline
+from topicledger.private_folder import private_folder
 from topicledger.warehouse.contract import Audit, Warehouse, WarehouseSettings
 from topicledger.warehouse.dialect import SNOWFLAKE
-from topicledger.warehouse.private_folder import private_folder
 from topicledger.warehouse.snowflake_connection import arguments, checked_extra
 from topicledger.warehouse.snowflake_errors import commit_failed, connecting_failed, failed
 from topicledger.warehouse.snowflake_files import copy_into, parts
