@@ -30,7 +30,7 @@ def appeared(place: Place, request: pytest.FixtureRequest) -> set[str]:
     if not place.is_lake:
         found = place.query(
             "SELECT table_schema || '.' || table_name FROM information_schema.tables "
-            "WHERE table_schema NOT IN ('pg_catalog', 'information_schema')"
+            "WHERE LOWER(table_schema) NOT IN ('pg_catalog', 'information_schema')"
         )
         return {name for (name,) in found}
     if place.kind == "aws":

@@ -22,6 +22,7 @@ _IN_THE_UI = {
     "Password": "password",
     "AWS Secret Access Key": "password",
     "Database": "schema",
+    "Schema": "schema",
     "Extra": "extra",
 }
 

@@ -1,0 +1,48 @@
+"""What warehouses.md says of Snowflake is the code's, and its first line is honest."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from tests.contract.places import NOT_EMULATED, NOT_ON_SNOWFLAKE
+from tests.docs.pages import ROOT, first_spans, read, section, spans, tables
+from topicledger.signups import SIGNUPS
+from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.warehouse.snowflake_connection import EXTRA
+
+SECTION = section(read("docs/warehouses.md"), "Snowflake")
+
+
+def test_its_first_line_says_that_it_never_ran() -> None:
+    """Nobody reads on without having read it; it stays until the contract has run on an account."""
+    assert SECTION.strip().splitlines()[0].startswith("This has never run on a real account")
+
+
+def test_the_fields_are_those_that_are_taken() -> None:
+    """Every key of the Extra is listed, in order."""
+    assert first_spans(tables(SECTION)[0][1:]) == list(EXTRA)
+
+
+def test_cases_that_do_not_run_are_named() -> None:
+    """The matrix names each case of the contract that the emulator doesn't run."""
+    assert {*NOT_ON_SNOWFLAKE, *NOT_EMULATED} <= set(spans(SECTION))
+
+
+def test_the_grants_are_on_every_table() -> None:
+    """Each table that is created has its grants, by its name in Snowflake."""
+    extra = {"account": "a", "database": "d", "warehouse": "w"}
+    ddl = open_warehouse(WarehouseSettings("w", "snowflake", login="l", extra=extra), SIGNUPS).ddl()
+    created = re.findall(r'CREATE TABLE IF NOT EXISTS "(\w+)"\."(\w+)"', ddl)
+    assert len(created) == 5
+    for schema, table in created:
+        assert f" ON ANALYTICS.{schema}.{table} TO ROLE ETL" in SECTION, table
+
+
+def test_the_texts_are_there() -> None:
+    """Every page of statements that it links to is one that the tests compare."""
+    linked = re.findall(r"\.\./(tests/unit/snowflake/[\w.]+)", SECTION)
+    assert sorted(linked) == sorted(
+        f"tests/unit/snowflake/{name}" for name in os.listdir(ROOT / "tests/unit/snowflake")
+    )
