@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 from tests.contract.places import NOT_EMULATED, NOT_ON_SNOWFLAKE
-from tests.docs.pages import ROOT, first_spans, read, section, spans, tables
+from tests.docs.pages import ROOT, fences, first_spans, read, section, spans, tables
 from topicledger.signups import SIGNUPS
 from topicledger.warehouse.connect import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
 from topicledger.warehouse.snowflake_connection import EXTRA
 
+TEXTS = ROOT / "tests" / "unit" / "snowflake"
 SECTION = section(read("docs/warehouses.md"), "Snowflake")
 
 
@@ -34,15 +34,14 @@ def test_the_grants_are_on_every_table() -> None:
     """Each table that is created has its grants, by its name in Snowflake."""
     extra = {"account": "a", "database": "d", "warehouse": "w"}
     ddl = open_warehouse(WarehouseSettings("w", "snowflake", login="l", extra=extra), SIGNUPS).ddl()
+    grants = "".join(code for _, code in fences(read("docs/warehouses.md")) if "GRANT" in code)
     created = re.findall(r'CREATE TABLE IF NOT EXISTS "(\w+)"\."(\w+)"', ddl)
     assert len(created) == 5
     for schema, table in created:
-        assert f" ON ANALYTICS.{schema}.{table} TO ROLE ETL" in SECTION, table
+        assert f" ON ANALYTICS.{schema}.{table} TO ROLE ETL" in grants, table
 
 
 def test_the_texts_are_there() -> None:
     """Every page of statements that it links to is one that the tests compare."""
     linked = re.findall(r"\.\./(tests/unit/snowflake/[\w.]+)", SECTION)
-    assert sorted(linked) == sorted(
-        f"tests/unit/snowflake/{name}" for name in os.listdir(ROOT / "tests/unit/snowflake")
-    )
+    assert sorted(linked) == sorted(f"tests/unit/snowflake/{path.name}" for path in TEXTS.iterdir())
