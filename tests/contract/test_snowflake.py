@@ -162,6 +162,17 @@ def test_tables_of_which_some_are_there(place: Place) -> None:
     assert load(warehouse, numbered(0, 2, "run")).accounts.loaded == 2
 
 
+def test_a_table_that_is_gone_or_not_granted(place: Place) -> None:
+    """A table that somebody drops while a batch waits is named, for a person; the ledger stays as it is."""
+    warehouse = place.ready()
+    origin(warehouse)
+    place.query("DROP TABLE PUBLIC.EVENTS")
+    with pytest.raises(SettingsError, match=r"EVENTS.*Grant it to the connection's role"):
+        load(warehouse, numbered(0, 3, "run"))
+    assert warehouse.positions(TOPIC)[0].position == 0
+    assert warehouse.history(1) == ()
+
+
 def test_several_files(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that is uploaded as several files is loaded whole."""
     monkeypatch.setattr(snowflake_files, "PART_BYTES", 100_000)
