@@ -9,7 +9,7 @@ from topicledger.warehouse.contract import WarehouseSettings
 from topicledger.warehouse.snowflake_connection import without_secrets
 
 # A session or token that ended, an OAuth token that did: the next session gets another one.
-_SESSION_ENDED = (390110, 390111, 390112, 390114, 390115, 390318)
+_SESSION_ENDED = (390110, 390111, 390112, 390113, 390114, 390115, 390318)
 # 604 cancelled, 625 lock timeout, 630 statement timeout.
 _MAY_PASS = (604, 625, 630)
 # 606 no warehouse, 2003 and 2043 not there or not granted, 3001 not granted, 9010x no database or schema.
