@@ -1,0 +1,1 @@
+"""How fast the product is, beside the limits of its parts and beside others, measured in one run. See README.md."""

@@ -1,0 +1,58 @@
+"""The whole run: everything once a round, one after the other, so that a slow minute of the machine hits all alike."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from benchmarks.ground import Ground
+from benchmarks.measured import Figure, measured
+
+WAREHOUSES = ("duckdb", "postgres")
+
+
+@dataclass
+class Results:
+    """All figures of one run.
+
+    Args:
+        records: How many records the comparison has.
+        rounds: How often each was measured.
+        compared: Figures by task, `load` by warehouse, at `records`.
+        sizes: Figures by number of records and task.
+    """
+
+    records: int
+    rounds: int
+    compared: dict[str, list[Figure]] = field(default_factory=lambda: defaultdict(list))
+    sizes: dict[int, dict[str, list[Figure]]] = field(default_factory=dict)
+
+
+def compare(ground: Ground, results: Results) -> None:
+    """One round of everything, at the run's number of records."""
+    records, figures = results.records, results.compared
+    topic = ground.topic(records)
+    with ground.setting(topic, records) as setting:
+        figures["kcat"].append(measured("kcat", setting))
+        figures["bare_consume"].append(measured("bare_consume", setting))
+    for warehouse in WAREHOUSES:
+        with ground.setting(topic, records, warehouse) as setting:
+            figures[f"consume for {warehouse}"].append(measured("consume", setting))
+            figures[f"bare load {warehouse}"].append(measured(f"bare_load_{warehouse}", setting))
+            figures[f"load {warehouse}"].append(measured("load", setting))
+    for task in ("produce", "bare_produce"):
+        with ground.setting(ground.empty_topic(), records) as setting:
+            figures[task].append(measured(task, setting))
+
+
+def grow(ground: Ground, results: Results, sizes: Sequence[int], rounds: int) -> None:
+    """Consume and load at each size; the largest only once."""
+    for records in sizes:
+        figures: dict[str, list[Figure]] = defaultdict(list)
+        for _ in range(rounds if records <= results.records else 1):
+            for warehouse in WAREHOUSES:
+                with ground.setting(ground.topic(records), records, warehouse) as setting:
+                    figures[f"consume for {warehouse}"].append(measured("consume", setting))
+                    figures[f"load {warehouse}"].append(measured("load", setting))
+        results.sizes[records] = figures

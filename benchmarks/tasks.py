@@ -1,0 +1,208 @@
+"""What is measured, each in a process of its own: the product's steps, and the bare parts that limit them.
+
+A task gets a `Setting` and gives the seconds that its work took, without the start of the process and its imports,
+unless starting belongs to the work.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+import msgspec
+import psycopg
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+
+import kafka_utils
+from benchmarks.ground import AT, Setting
+from topicledger.load import load_batch
+from topicledger.model.manifest import Manifest
+from topicledger.reconcile import reconcile
+from topicledger.signups import simulate
+from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.dialect import DUCKDB, POSTGRES, Dialect
+from topicledger.warehouse.tables import Tables
+
+
+def kcat(setting: Setting) -> float:
+    """The client library alone: kcat drains the topic to nowhere."""
+    command = ["kcat", "-b", setting.bootstrap, "-t", setting.topic, "-C", "-e", "-q"]
+    started = time.perf_counter()
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - started
+
+
+def bare_consume(setting: Setting) -> float:
+    """The client library in Python: `consume()` to the end, the values not looked at."""
+    consumer = Consumer({"bootstrap.servers": setting.bootstrap, "group.id": "bench", "enable.auto.commit": False})
+    started = time.perf_counter()
+    partitions = range(len(consumer.list_topics(setting.topic).topics[setting.topic].partitions))
+    consumer.assign([TopicPartition(setting.topic, partition, 0) for partition in partitions])
+    left = setting.records
+    while left:
+        left -= len(consumer.consume(min(10_000, left), 1.0))
+    seconds = time.perf_counter() - started
+    consumer.close()
+    return seconds
+
+
+def consume(setting: Setting) -> float:
+    """Steps 3 to 12: plan, read, judge, clean up, stage as CSV with checksum and sync, commit the offsets."""
+    with closing(open_warehouse(setting.place, setting.pipeline)) as warehouse:
+        started = time.perf_counter()
+        staged = kafka_utils.consume_batch(
+            setting.kafka, warehouse, setting.root, setting.pipeline, setting.run, receipt=None
+        )
+        seconds = time.perf_counter() - started
+    _handed_on(setting).write_bytes(msgspec.json.encode([staged.rows_path, staged.handle]))
+    return seconds
+
+
+def load(setting: Setting) -> float:
+    """Steps 13 to 19: check, copy, remove duplicates, dead letters, identities, ledger, commit."""
+    rows_path, handle = json.loads(_handed_on(setting).read_bytes())
+    with closing(open_warehouse(setting.place, setting.pipeline)) as warehouse:
+        started = time.perf_counter()
+        row = load_batch(warehouse, setting.root, setting.run.batch_id, rows_path, handle)
+        seconds = time.perf_counter() - started
+    with closing(open_warehouse(setting.place, setting.pipeline)) as warehouse:
+        accounts = reconcile(warehouse, setting.run.batch_id, row.plan_id)[0].accounts
+    if accounts is None or accounts.records != setting.records:
+        raise ValueError(f"{accounts} of {setting.records} records")
+    return seconds
+
+
+def bare_load_duckdb(setting: Setting) -> float:
+    """DuckDB alone: the staged rows from their file by `read_csv`, those whose key is there already left out."""
+    rows, _ = _staged_rows(setting)
+    connection = duckdb.connect(str(Path(setting.folder) / "bare.duckdb"))
+    connection.execute(_create(setting, DUCKDB, "bare"))
+    started = time.perf_counter()
+    connection.execute(
+        f"INSERT INTO bare SELECT * FROM read_csv('{rows}', header = true, allow_quoted_nulls = false) s "
+        "WHERE NOT EXISTS (SELECT 1 FROM bare t WHERE t.event_id = s.event_id)"
+    )
+    connection.execute("CHECKPOINT")
+    seconds = time.perf_counter() - started
+    connection.close()
+    return seconds
+
+
+def bare_load_postgres(setting: Setting) -> float:
+    """PostgreSQL alone: COPY into a temporary table, then an ordered insert that leaves out what is there already."""
+    rows, _ = _staged_rows(setting)
+    host, name = setting.database
+    with psycopg.connect(f"host={host} port=5432 user=postgres dbname={name}") as connection:
+        connection.execute(_create(setting, POSTGRES, "bare").encode())
+        connection.execute(b"ALTER TABLE bare ADD UNIQUE (event_id)")
+        connection.commit()
+        started = time.perf_counter()
+        connection.execute(b"CREATE TEMPORARY TABLE copied (LIKE bare) ON COMMIT DROP")
+        with (
+            rows.open("rb") as source,
+            connection.cursor() as cursor,
+            cursor.copy(b"COPY copied FROM STDIN (FORMAT csv, HEADER MATCH)") as copy,
+        ):
+            while block := source.read(256 * 1024):
+                copy.write(block)
+        connection.execute(b"INSERT INTO bare SELECT * FROM copied ORDER BY event_id ON CONFLICT DO NOTHING")
+        connection.commit()
+        return time.perf_counter() - started
+
+
+def produce(setting: Setting) -> float:
+    """Steps 1 and 2: simulate, produce with headers, idempotent, acks from all, every delivery report counted."""
+    records = simulate(setting.records, malformed=0.01, seed=1, run_key="bench", at=AT)
+    started = time.perf_counter()
+    receipt = kafka_utils.produce_batch(setting.kafka, setting.topic, setting.run, records)
+    seconds = time.perf_counter() - started
+    if receipt.acked != setting.records:
+        raise ValueError(f"{receipt.acked} of {setting.records} acknowledged")
+    return seconds
+
+
+def bare_produce(setting: Setting) -> float:
+    """The client library in Python: `produce()` of bytes that lie ready, a callback that counts; no headers."""
+    values = [value for _, value in simulate(setting.records, malformed=0.01, seed=1, run_key="bench", at=AT)]
+    acked = 0
+
+    def count(error: KafkaError | None, message: Message) -> None:
+        nonlocal acked
+        del message
+        acked += error is None
+
+    producer = Producer(
+        {
+            "bootstrap.servers": setting.bootstrap,
+            "enable.idempotence": True,
+            "acks": "all",
+            "compression.type": "zstd",
+            "linger.ms": 20,
+            "batch.size": 1_000_000,
+            "queue.buffering.max.messages": 200_000,
+        }
+    )
+    started = time.perf_counter()
+    for number, value in enumerate(values):
+        while True:
+            try:
+                producer.produce(setting.topic, value, on_delivery=count)
+            except BufferError:
+                producer.poll(0.1)
+            else:
+                break
+        if not number % 1_000:
+            producer.poll(0)
+    producer.flush()
+    seconds = time.perf_counter() - started
+    if acked != setting.records:
+        raise ValueError(f"{acked} of {setting.records} acknowledged")
+    return seconds
+
+
+def import_dag(setting: Setting) -> float:
+    """What the DAG file takes to import when Airflow is there already."""
+    del setting
+    import airflow.providers.common.compat.sdk
+    import airflow.providers.standard.operators.bash
+    import airflow.providers.standard.operators.python  # noqa: F401
+
+    started = time.perf_counter()
+    import user_etl_dag  # noqa: F401
+
+    return time.perf_counter() - started
+
+
+TASKS: dict[str, Callable[[Setting], float]] = {
+    task.__name__: task
+    for task in (
+        kcat, bare_consume, consume, load, bare_load_duckdb, bare_load_postgres, produce, bare_produce, import_dag,
+    )
+}  # fmt: skip
+
+
+def _handed_on(setting: Setting) -> Path:
+    return Path(setting.folder) / "handed_on.json"
+
+
+def _staged_rows(setting: Setting) -> tuple[Path, Manifest]:
+    rows_path, handle = json.loads(_handed_on(setting).read_bytes())
+    return Path(rows_path), msgspec.json.decode(Path(handle["path"]).read_bytes(), type=Manifest)
+
+
+def _create(setting: Setting, dialect: Dialect, name: str) -> str:
+    """A table with just the columns that are staged, and no key."""
+    staged = [
+        c for c in Tables(setting.pipeline, dialect).rows.columns if c.name not in ("_batch_id", "_kafka_topic_id")
+    ]
+    return f"CREATE TABLE {name} ({', '.join(f'{column.name} {dialect.types[column.type]}' for column in staged)})"
+
+
+if __name__ == "__main__":
+    print(json.dumps(TASKS[sys.argv[1]](Setting.from_json(sys.argv[2]))))
