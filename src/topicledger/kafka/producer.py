@@ -31,7 +31,7 @@ class _Reports:
         self.first_error: KafkaError | None = None
         self.first_message: Message | None = None
 
-    def __call__(self, error: KafkaError | None, message: Message) -> None:
+    def take(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
             self.acked += 1
             return
@@ -92,7 +92,9 @@ class BatchProducer:
     def _enqueue(self, producer: Any, key: bytes | None, value: bytes | None) -> None:
         while True:
             try:
-                producer.produce(self._topic, value=value, key=key, headers=self._headers, on_delivery=self._reports)
+                producer.produce(
+                    self._topic, value=value, key=key, headers=self._headers, on_delivery=self._reports.take
+                )
             except BufferError:
                 # The queue is full: wait for reports, then offer the same record again.
                 self._serve(producer, lambda: producer.poll(0.1))
