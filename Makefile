@@ -5,11 +5,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	done; echo python3)
 IN_VENV := .venv/bin/python
 PYTEST := $(IN_VENV) -m pytest
+BENCH = PYTHONPATH=.:src:dags $(IN_VENV) -m benchmarks $(if $(RECORDS),--records $(RECORDS)) \
+	$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SIZES),--sizes $(SIZES))
 
 export WAREHOUSE TOPICLEDGER_HOME KAFKA_BOOTSTRAP
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down status check test test-all mutants soak lock clean
+.PHONY: help setup run up down status check test test-all mutants soak bench bench-peers kcat lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +59,17 @@ soak: setup ## random sequences of runs and faults, each replayable by its seed:
 
 mutants: setup ## break the product in small ways, one after another: its tests must notice each
 	@$(IN_VENV) -m tests.mutants $(ONLY)
+
+bench: setup kcat ## how fast it is, beside its limits: RECORDS=1000000 ROUNDS=5 SIZES="10 100000 10000000"
+	@$(BENCH)
+
+bench-peers: setup kcat ## the same, with others at the same work beside it
+	@$(BENCH) --peers
+
+kcat:
+	@command -v kcat >/dev/null || apt-get install -y -q kcat || { \
+		echo "kcat, the yardstick, is missing and can't be installed from here."; \
+		echo "  Next: install it (Debian, Ubuntu: apt-get install kcat), then try again"; exit 1; }
 
 lock: setup ## renew the locks of the packages and of Kafka's jars
 	@for name in dev uv snowflake; do .venv/bin/uv pip compile -q --upgrade --universal --python-version 3.11 \

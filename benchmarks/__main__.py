@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks import report
 from benchmarks.ground import running_ground
-from benchmarks.run import Results, compare, grow
+from benchmarks.run import Results, compare, compare_peers, grow
 
 _HERE = Path(__file__).resolve().parent
 
@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--records", type=int, default=1_000_000, help="records of the comparison")
     parser.add_argument("--rounds", type=int, default=5, help="how often each thing is measured")
     parser.add_argument("--sizes", type=int, nargs="*", default=[10, 100_000, 10_000_000], help="further sizes")
+    parser.add_argument("--peers", action="store_true", help="measure the others, too")
     parser.add_argument("--results", type=Path, default=_HERE / "results", help="where the results go")
     chosen = parser.parse_args(arguments)
     if not shutil.which("kcat"):
@@ -36,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
             for number in range(1, chosen.rounds + 1):
                 print(f"round {number} of {chosen.rounds}, {chosen.records:,} records", flush=True)
                 compare(ground, results)
+                if chosen.peers:
+                    compare_peers(ground, results)
             print(f"other sizes: {chosen.sizes}", flush=True)
             grow(ground, results, chosen.sizes, chosen.rounds)
     finally:

@@ -21,6 +21,7 @@ _NAMES = {
     "bare_consume": "`consume()` in Python, values not looked at",
     "consume for duckdb": "**consume, judge, clean up, stage**, planned from DuckDB",
     "consume for postgres": "the same, planned from PostgreSQL",
+    "airflow_operator": "Airflow's ConsumeFromTopicOperator, `json` and `csv` in its callback, told where the end is",
     "bare load duckdb": "DuckDB alone: anti-join from the CSV",
     "load duckdb": "**load into DuckDB**, dead letters, identities, ledger",
     "bare load postgres": "PostgreSQL alone: COPY, ordered insert ON CONFLICT",
@@ -31,6 +32,7 @@ _NAMES = {
 _RATIOS = (
     ("consume for duckdb", "kcat"),
     ("consume for duckdb", "bare_consume"),
+    ("consume for duckdb", "airflow_operator"),
     ("load duckdb", "bare load duckdb"),
     ("load postgres", "bare load postgres"),
     ("produce", "bare_produce"),
@@ -79,6 +81,8 @@ def _page(results: Results, conditions: dict[str, Any]) -> str:
     for name, said in _NAMES.items():
         if name in of:
             lines.append(_row(said, results.records, of[name]))
+    if "import_dag" in of:
+        lines += ["", f"Importing the DAG file, Airflow's own modules there already: {of['import_dag'].seconds:.3f} s."]
     lines += ["", "| ratio of speeds | |", "|---|---:|"]
     lines += [
         f"| {_NAMES[ours]} / {_NAMES[bare].split(',')[0].split(':')[0]} | {of[bare].seconds / of[ours].seconds:.2f} |"

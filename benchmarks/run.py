@@ -41,9 +41,18 @@ def compare(ground: Ground, results: Results) -> None:
             figures[f"consume for {warehouse}"].append(measured("consume", setting))
             figures[f"bare load {warehouse}"].append(measured(f"bare_load_{warehouse}", setting))
             figures[f"load {warehouse}"].append(measured("load", setting))
+    with ground.setting(topic, records) as setting:
+        figures["import_dag"].append(measured("import_dag", setting))
     for task in ("produce", "bare_produce"):
         with ground.setting(ground.empty_topic(), records) as setting:
             figures[task].append(measured(task, setting))
+
+
+def compare_peers(ground: Ground, results: Results) -> None:
+    """One round of the others, at the run's number of records."""
+    topic = ground.topic(results.records)
+    with ground.setting(topic, results.records) as setting:
+        results.compared["airflow_operator"].append(measured("airflow_operator", setting))
 
 
 def grow(ground: Ground, results: Results, sizes: Sequence[int], rounds: int) -> None:

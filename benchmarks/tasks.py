@@ -7,6 +7,7 @@ unless starting belongs to the work.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartit
 
 import kafka_utils
 from benchmarks.ground import AT, Setting
+from benchmarks.peers import airflow_operator
 from topicledger.load import load_batch
 from topicledger.model.manifest import Manifest
 from topicledger.reconcile import reconcile
@@ -168,7 +170,7 @@ def bare_produce(setting: Setting) -> float:
 
 def import_dag(setting: Setting) -> float:
     """What the DAG file takes to import when Airflow is there already."""
-    del setting
+    os.environ["AIRFLOW_HOME"] = setting.folder
     import airflow.providers.common.compat.sdk
     import airflow.providers.standard.operators.bash
     import airflow.providers.standard.operators.python  # noqa: F401
@@ -183,6 +185,7 @@ TASKS: dict[str, Callable[[Setting], float]] = {
     task.__name__: task
     for task in (
         kcat, bare_consume, consume, load, bare_load_duckdb, bare_load_postgres, produce, bare_produce, import_dag,
+        airflow_operator,
     )
 }  # fmt: skip
 

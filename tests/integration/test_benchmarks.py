@@ -1,0 +1,54 @@
+"""The benchmark itself works: on a small topic, without looking at any time that it measures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+from benchmarks.ground import Ground, Setting
+from benchmarks.measured import measured
+from benchmarks.run import Results, compare, compare_peers, grow
+from devstack.broker import AnyBroker
+from devstack.postgres import Postgres
+
+RECORDS = 2_000
+
+
+@pytest.fixture
+def ground(kafka_broker: AnyBroker, postgres_server: Postgres, tmp_path: Path) -> Ground:
+    """The session's broker and PostgreSQL, with a folder of its own."""
+    return Ground(tmp_path, kafka_broker.bootstrap, postgres_server)
+
+
+def test_a_step_is_measured(ground: Ground, tmp_path: Path) -> None:
+    """Consume and load of a small topic give seconds and memory; nothing of them is left."""
+    with ground.setting(ground.topic(RECORDS), RECORDS) as setting:
+        assert Setting.from_json(setting.to_json()) == setting
+        figures = [measured(task, setting) for task in ("consume", "load")]
+    assert all(figure.seconds > 0 and figure.together_mb >= figure.largest_mb > 0 for figure in figures)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_task_that_fails_says_why(ground: Ground) -> None:
+    """A task whose topic has fewer records than it is told fails with what it said."""
+    with ground.setting(ground.topic(RECORDS), RECORDS + 1) as setting:
+        measured("consume", setting)
+        with pytest.raises(RuntimeError, match=rf"load failed:(.|\n)*of {RECORDS + 1} records"):
+            measured("load", setting)
+
+
+@pytest.mark.slow
+def test_the_whole_benchmark(ground: Ground, tmp_path: Path) -> None:
+    """Everything is measured once and written down, as a page and as JSON."""
+    results = Results(RECORDS, 1)
+    compare(ground, results)
+    compare_peers(ground, results)
+    grow(ground, results, [10], 1)
+    page = report.write(results, tmp_path / "results")
+    found = json.loads(page.with_suffix(".json").read_text())
+    assert set(found["compared"]) >= {"kcat", "bare_consume", "consume for duckdb", "load postgres", "produce"}
+    assert set(found["sizes"]) == {"10"}
+    assert "## 10 records" in page.read_text()
