@@ -18,7 +18,7 @@ from topicledger.report.display import duration, number
 from topicledger.report.preview import preview
 from topicledger.retries import with_retries
 from topicledger.warehouse.connect import open_warehouse
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.warehouse.contract import Warehouse, WarehouseSettings
 
 _NOT_CREATED_YET = ("tables are missing", "there is no DuckDB file", "there is no ledger at")
 """How the warehouses say that nothing was created yet, which is no problem before the first run."""
@@ -100,8 +100,12 @@ def check_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> tuple[li
         findings += [Finding("problem", f"{conn_id}: {problem}") for problem in access.problems]
         if not has_tables(settings, pipeline):
             findings += [Finding("note", f"{conn_id}: {note}") for note in access.notes]
-            said = "reachable" if access.problems else "reachable; the first run creates the tables"
-            return [Finding("ok", f"{conn_id}: {said}"), *findings], []
+            known = _left_over(warehouse, pipeline)
+            if known:
+                findings.append(_table_gone(conn_id, warehouse.target))
+            first = not known and not access.problems
+            said = "reachable; the first run creates the tables" if first else "reachable"
+            return [Finding("ok", f"{conn_id}: {said}"), *findings], known
         known, audit = list(warehouse.positions(pipeline.topic)), warehouse.audit()
     except TopicLedgerError as error:
         # A refusal that follows from a missing grant has been told, with the statement that gives it.
@@ -110,6 +114,24 @@ def check_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> tuple[li
     findings += [Finding("note", f"{conn_id}: {note}") for note in audit.notes]
     findings += [Finding("problem", f"{conn_id}: {problem}") for problem in audit.problems]
     return [Finding("ok", f"{conn_id}: reachable, tables as expected"), *findings], known
+
+
+def _left_over(warehouse: Warehouse, pipeline: Pipeline) -> list[Position]:
+    """The positions of a ledger of which a table is missing; none where nothing was created yet."""
+    try:
+        return list(warehouse.positions(pipeline.topic))
+    except TopicLedgerError as error:
+        if error.retriable:
+            raise
+        return []
+
+
+def _table_gone(conn_id: str, target: str) -> Finding:
+    return Finding(
+        "problem",
+        f"{conn_id}: the ledger has positions of {target}, and a table of it is gone: restore all of them from one "
+        "moment, else a run creates it empty and goes on behind what was in it",
+    )
 
 
 def check_topic(

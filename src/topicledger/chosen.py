@@ -6,14 +6,17 @@ import importlib
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from topicledger.connections import find_connection, require_connection
 from topicledger.dag_file import DagFile, default_path, read_dag_file
-from topicledger.kafka.settings import KafkaSettings
+from topicledger.errors import SettingsError
+from topicledger.kafka.settings import CALLBACK_KEYS, KafkaSettings
 from topicledger.pipeline import Pipeline
 from topicledger.warehouse.contract import WarehouseSettings
 
@@ -54,12 +57,20 @@ class Chosen:
         """Look the Kafka connection up.
 
         Raises:
-            TopicLedgerError: It is missing, unreadable, or has a key that is refused.
+            TopicLedgerError: It is missing, unreadable, has a key that is refused, or works in a task alone.
         """
         # What is said there comes back as the error's text, with its next step.
         for name in ("topicledger.kafka.librdkafka", "topicledger.retries"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-        return KafkaSettings(self.kafka_conn_id, require_connection(self.kafka_conn_id, _KAFKA_EXAMPLE).extra)
+        extra = require_connection(self.kafka_conn_id, _KAFKA_EXAMPLE).extra
+        if _token_is_the_providers(extra):
+            raise SettingsError(
+                f"connection {self.kafka_conn_id}: Airflow's Kafka provider makes the token that its Extra asks for, "
+                "in a task, so this command can't ask the broker. Trigger a run: its log tells what is wrong"
+            )
+        # Callbacks that are named as text are the provider's to resolve; looking needs none of them.
+        usable = {key: value for key, value in extra.items() if key not in CALLBACK_KEYS}
+        return KafkaSettings(self.kafka_conn_id, usable)
 
     def warehouse_settings(self) -> WarehouseSettings:
         """Look the warehouse connection up; the default one may be missing, as in a DAG run.
@@ -102,6 +113,13 @@ def choose(dag_file: Path | None, pipeline: str | None, kafka: str | None, wareh
         warehouse or constants.get("WAREHOUSE_CONN_ID", WAREHOUSE_CONN_ID),
         dag,
     )
+
+
+def _token_is_the_providers(extra: Mapping[str, Any]) -> bool:
+    """Whether the broker wants a token that librdkafka doesn't fetch by itself: of `oauth_cb`, MSK IAM or Google."""
+    mechanism = str(extra.get("sasl.mechanism") or extra.get("sasl.mechanisms") or "")
+    by_itself = extra.get("sasl.oauthbearer.method") == "oidc" or "enable.sasl.oauthbearer.unsecure.jwt" in extra
+    return "oauth_cb" in extra or (mechanism.upper() == "OAUTHBEARER" and not by_itself)
 
 
 def _pipeline(path: str, beside: Path | None) -> Pipeline:

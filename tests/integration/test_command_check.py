@@ -71,6 +71,13 @@ def test_before_and_after_the_first_run(
     assert "3 offsets to read" in ran.out
 
 
+def test_callbacks_that_the_provider_resolves(command: Command, case: Case) -> None:
+    """A callback that the connection names as text is Airflow's to resolve: looking does without it."""
+    connected(command, case)
+    command.connect_kafka({**case.kafka.extra, "bootstrap.servers": case.kafka.servers, "error_cb": "my.module.said"})
+    assert problems(command("check")) == []
+
+
 def test_an_empty_database_is_left_as_it_is(command: Command, case: Case) -> None:
     """A DuckDB file without the tables is looked at, and gets none."""
     connected(command, case)
@@ -118,6 +125,22 @@ def test_tables_that_only_a_dba_creates(command: Command, case: Case, place: War
         if statement:
             query(place, statement)
     assert problems(command("check")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", SQL, indirect=True)
+@pytest.mark.parametrize("gone", ["user_signups", "user_signups_dead_letters", "topicledger_schema"])
+def test_a_table_that_is_gone(command: Command, case: Case, gone: str) -> None:
+    """A table that is gone while the ledger is there is a problem, though a run would create it: empty."""
+    connected(command, case)
+    case.send(sign_ups(range(5)))
+    run_steps(case)
+    query(case.place, f"DROP TABLE {gone}")
+    ran = command("check")
+    (problem,) = problems(ran)
+    assert f"the ledger has positions of {case.warehouse().target}, and a table of it is gone" in problem
+    assert "the first run creates" not in ran.out
+    assert "0 offsets to read" in ran.out
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from tests.mutants.mutant import Mutant
 from tests.mutants.produce_and_plan import PLAN, PRODUCE
 from tests.mutants.read import READ
 from tests.mutants.records import RECORDS
-from tests.mutants.settings import AIRFLOW, SETTINGS
+from tests.mutants.settings import AIRFLOW, CHECK, SETTINGS
 from tests.mutants.snowflake import SNOWFLAKE
 from tests.mutants.stage import STAGE
 from tests.mutants.stage_s3 import STAGE_S3
@@ -25,5 +25,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *IDENTITIES,
     *SNOWFLAKE,
     *SETTINGS,
+    *CHECK,
     *AIRFLOW,
 )

@@ -213,6 +213,49 @@ SETTINGS = (
     ),
 )
 
+CHECK = (
+    Mutant(
+        "a retention as long as the pause between two runs is enough",
+        ("settings",),
+        "src/topicledger/checks.py",
+        "if kept > pause:",
+        "if kept >= pause:",
+        ("test_retention_against_the_schedule",),
+    ),
+    Mutant(
+        "what retention took is no problem to check",
+        ("settings",),
+        "src/topicledger/checks.py",
+        "*(_losses(state, known, pipeline) if known is not None else ())]",
+        "]",
+        ("test_a_ledger_behind_the_low_watermark",),
+    ),
+    Mutant(
+        "check asks for a schema's right of use alone",
+        ("settings",),
+        "src/topicledger/warehouse/postgres_access.py",
+        "if create and not may_create and not all(found.values()):",
+        "if False:",
+        ("test_grants_in_postgresql",),
+    ),
+    Mutant(
+        "check doesn't look at the grants on tables",
+        ("settings",),
+        "src/topicledger/warehouse/postgres_access.py",
+        "        if lacking:\n",
+        "        if False:\n",
+        ("test_grants_in_postgresql",),
+    ),
+    Mutant(
+        "the command looks at the declaration alone",
+        ("settings",),
+        "src/topicledger/chosen.py",
+        "for name, field in _REPLACED.items() if name in constants}",
+        "for name, field in _REPLACED.items() if False}",
+        ("test_whose_constants_count",),
+    ),
+)
+
 AIRFLOW = (
     Mutant(
         "what may pass fails the task for good",

@@ -109,6 +109,23 @@ def test_check_names_a_missing_kafka_connection(run: Run, monkeypatch: pytest.Mo
     assert "AIRFLOW_CONN_KAFKA_DEFAULT=" in err
 
 
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"oauth_cb": "my.module.token"},
+        {"sasl.mechanism": "OAUTHBEARER", "security.protocol": "SASL_SSL"},
+        {"sasl.mechanisms": "oauthbearer"},
+    ],
+)
+def test_a_token_that_only_airflow_makes(run: Command, extra: dict[str, str]) -> None:
+    """Where the provider makes the token the check says that it can't ask, and not that a key is wrong."""
+    run.connect_kafka({"bootstrap.servers": "b-1.demo.c2.kafka.us-east-1.amazonaws.com:9098", **extra})
+    status, _, err = run("check")
+    assert (status, len(err.splitlines())) == (1, 1)
+    assert "this command can't ask the broker. Trigger a run" in err
+    assert "remove it" not in err
+
+
 def test_without_a_warehouse_connection_it_looks_where_a_run_would(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
