@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from tests.end_to_end.dag_copies import DagCopy, write_kafka_side
 from tests.end_to_end.ground import CLEAN_UP, CONSUME, LOAD, PRODUCE, RECONCILE, Ground, Stack
 from tests.support.looking import count
 from tests.support.object_store import ObjectStore
+from tests.support.oracle import Oracle
 from tests.support.places import postgres_database
 from tests.support.topics import Topics, wait_for
 from topicledger.s3.connection import S3Connection
@@ -29,6 +31,7 @@ from topicledger.warehouse.contract import WarehouseSettings
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
+TABLE = "user_signups"  # that of the views that the documents show
 SECRET = "a-secret-of-staging"
 TASKS = {PRODUCE, CONSUME, LOAD, CLEAN_UP, RECONCILE}
 
@@ -84,7 +87,8 @@ def pods(
     for case in places:
         copy = DagCopy(case, folder)
         root = "/tmp" if case == "folder" else url
-        copy.write(dags, {f'STAGING_DIR = "{copy.staging_dir}"': f'STAGING_DIR = "{root}"'})
+        changes = {f'STAGING_DIR = "{copy.staging_dir}"': f'STAGING_DIR = "{root}"'}
+        copy.write(dags, {**changes, f'TABLE = "{copy.table}"': f'TABLE = "{TABLE}"'})
         topics.create(copy.topic, partitions=3)
     servers = [Path(place.host) for place in places.values() if place.host]
     image = [folder, ROOT, Path(sys.prefix), *servers]
@@ -109,10 +113,11 @@ def pods(
 
 
 def _connect(airflow: Airflow, broker: Broker, staging: S3Connection) -> None:
-    for conn_id, fields in {
+    wanted: dict[str, dict[str, Any]] = {
         "kafka_default": {"conn_type": "kafka", "extra": {"bootstrap.servers": broker.bootstrap}},
         "staging_default": {"conn_type": "aws", "login": staging.login, "password": SECRET, "extra": staging.extra},
-    }.items():
+    }
+    for conn_id, fields in wanted.items():
         airflow.api.put_connection({"connection_id": conn_id, **fields, "extra": json.dumps(fields["extra"])})
 
 
@@ -126,7 +131,7 @@ def test_staged_in_s3(pods: Pods, case: str) -> None:
     assert ground.log("first", CLEAN_UP).count("removed  s3://") == 5
     assert pods.store.names(pods.url) == []
     pods.require_disks_of_their_own(case)
-    assert len(ground.oracle().require_every_record_once().rows) == 2_475
+    assert len(Oracle(pods.topics, ground.copy.topic, ground.place, TABLE).require_every_record_once().rows) == 2_475
     require_no_secret(ground, pods.url)
 
 
@@ -150,4 +155,4 @@ def test_staged_in_a_folder(pods: Pods) -> None:
     said = ground.log("first", LOAD)
     assert "this worker doesn't share the staging folder (STAGING_DIR) with the one that staged it" in said
     assert "Clear consume_and_stage_data" in said
-    assert count(ground.place, ground.copy.table) == 0
+    assert count(ground.place, TABLE) == 0
