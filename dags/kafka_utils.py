@@ -157,7 +157,7 @@ def _read_and_stage(attempt: _Attempt, plan: Plan, judge: Judge) -> StagedResult
     receipt, batch_id, kafka = attempt.receipt, attempt.run.batch_id, attempt.kafka
     whole = receipt if receipt is not None and receipt.inside(r.range for r in plan.ranges) else None
     group_id = f"{attempt.pipeline.name}.{batch_id}"
-    with StagedBatch(attempt.root, stem(batch_id), judge.columns) as batch:
+    with StagedBatch(attempt.root, stem(batch_id), judge.columns, attempt.pipeline.staging_format) as batch:
         stage_jumps(batch, [OffsetRange(r.partition, r.start, r.start + r.gap) for r in plan.ranges if r.gap], "gap")
         # 8, 9 and 11
         reading = read_plan(kafka, plan, group_id, whole, judge, batch)

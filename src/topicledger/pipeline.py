@@ -77,6 +77,7 @@ class Pipeline:
             or `s3://bucket/prefix`, so that no task needs another one's disk.
         reading_processes: How many processes read; None: as many as the batch is worth, up to the worker's cores.
             Each may take 300 MB.
+        staging_format: `csv`, or `parquet`, which is smaller and has types; the rows in the warehouse are the same.
         transaction_wait_s: How long planning waits for an open transaction below this run's own records.
 
     Raises:
@@ -97,6 +98,7 @@ class Pipeline:
     create_tables: bool = True
     staging_dir: str = "/tmp"  # noqa: S108 - the mission's folder; the staging module checks that it is sticky
     reading_processes: int | None = None
+    staging_format: Literal["csv", "parquet"] = "csv"
     transaction_wait_s: float = 30.0
 
     def __post_init__(self) -> None:
@@ -122,6 +124,8 @@ class Pipeline:
             )
         if self.error_budget is not None and not 0 <= self.error_budget <= 1:
             raise SettingsError(f"error_budget is {self.error_budget}: use a share from 0 to 1, or None for no budget")
+        if self.staging_format not in ("csv", "parquet"):
+            raise SettingsError(f"staging_format is {self.staging_format!r}: use 'csv' or 'parquet'")
         if not PurePosixPath(self.staging_dir).is_absolute() and not self.staging_dir.startswith("s3://"):
             raise SettingsError(f"staging_dir {self.staging_dir!r} is not an absolute path, nor s3://bucket/prefix")
 

@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -111,15 +111,17 @@ def test_each_sign_up_gets_one_verdict_thoroughly(chunk: list[bytes | None]) -> 
 
 
 @pytest.mark.parametrize(("count", "number"), SEEDS)
+@pytest.mark.parametrize("staging_format", ["csv", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_every_type_survives_the_way_into_the_table(
-    place: WarehouseSettings, tmp_path: Path, count: int, number: int
+    place: WarehouseSettings, tmp_path: Path, count: int, number: int, staging_format: Literal["csv", "parquet"]
 ) -> None:
     """What the judge accepted comes back from the table bit by bit, and is what Python's own JSON reads."""
     sent = every_type(count, number)
     judged = _judged(sent)
     require_what_was_sent(sent, judged)
     with closing(open_warehouse(place, _staged_in(EVERY, tmp_path))) as warehouse:
-        accounts = stage_and_load(warehouse, _staged_in(EVERY, tmp_path), sent)
+        pipeline = dataclasses.replace(_staged_in(EVERY, tmp_path), staging_format=staging_format)
+        accounts = stage_and_load(warehouse, pipeline, sent)
     stored = stored_rows(place)
     assert stored == {offset: judged[offset] for offset in stored}
     assert len(stored) == accounts.loaded == len({row[0] for row in judged.values()})

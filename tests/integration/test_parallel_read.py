@@ -20,7 +20,7 @@ from topicledger.errors import RetriableError, SettingsError
 from topicledger.model.manifest import Manifest
 from topicledger.parallel_read import read_plan
 from topicledger.signups import clean
-from topicledger.staging.writer import CsvWriter
+from topicledger.staging.tables import CsvWriter
 
 FILES = ("rows", "dead_letters", "tombstones", "jumps")
 

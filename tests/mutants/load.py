@@ -10,7 +10,7 @@ _STAGED = "src/topicledger/warehouse/staged.py"
 _LEDGER = "src/topicledger/warehouse/ledger.py"
 _POSTGRES = "src/topicledger/warehouse/postgres.py"
 _DUCKDB = "src/topicledger/warehouse/duckdb.py"
-_CSV = "src/topicledger/warehouse/staged_csv.py"
+_CSV = "src/topicledger/warehouse/staged_batches.py"
 _RECONCILE = "src/topicledger/reconcile.py"
 _UTILS = "dags/kafka_utils.py"
 

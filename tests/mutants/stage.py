@@ -8,6 +8,8 @@ _UTILS = "dags/kafka_utils.py"
 _STAGE = "src/topicledger/stage.py"
 _WRITER = "src/topicledger/staging/writer.py"
 _READER = "src/topicledger/staging/reader.py"
+_FILE = "src/topicledger/staging/staged_file.py"
+_VERIFYING = "src/topicledger/staging/verifying.py"
 _FOLDER = "src/topicledger/staging/folder.py"
 _ROOT = "src/topicledger/staging/root.py"
 
@@ -79,7 +81,7 @@ STAGE = (
     Mutant(
         "staged files aren't synced",
         ("step 12", "staging"),
-        _WRITER,
+        _FILE,
         "os.fsync(self._fd)",
         "pass",
         ("test_files_are_on_disk_before_they_have_their_names",),
@@ -95,7 +97,7 @@ STAGE = (
     Mutant(
         "what is there already is written into",
         ("step 12", "staging"),
-        _WRITER,
+        _FILE,
         "os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW",
         "os.O_CREAT",
         ("test_planted_file",),
@@ -103,7 +105,7 @@ STAGE = (
     Mutant(
         "staged files are readable by all",
         ("step 12", "staging"),
-        _WRITER,
+        _FILE,
         "flags, 0o600,",
         "flags, 0o644,",
         ("test_a_finished_batch",),
@@ -111,7 +113,7 @@ STAGE = (
     Mutant(
         "a file has its final name before it is whole",
         ("step 12", "staging"),
-        _WRITER,
+        _FILE,
         'self._part = f"{name}.part"',
         "self._part = name",
         ("test_nothing_has_its_name_before_it_is_whole",),
@@ -192,7 +194,7 @@ STAGE = (
     Mutant(
         "digests aren't compared",
         ("step 13", "staging"),
-        _READER,
+        _VERIFYING,
         "(self._size, self._digest.hexdigest()) != (expected.size_bytes, expected.sha256)",
         "self._size != expected.size_bytes",
         ("test_bytes_that_change_while_they_are_read",),
@@ -200,7 +202,7 @@ STAGE = (
     Mutant(
         "what is hashed is another read than what is copied",
         ("step 13", "staging"),
-        _READER,
+        _VERIFYING,
         "if (self._size, self._digest.hexdigest()) !=",
         "if (self._size, hashlib.sha256(__import__('os').pread(self._file.fileno(), 1 << 30, 0)).hexdigest()) !=",
         ("test_bytes_that_change_while_they_are_read",),
@@ -208,7 +210,7 @@ STAGE = (
     Mutant(
         "what the parser left unread isn't verified",
         ("step 13", "staging"),
-        _READER,
+        _VERIFYING,
         "while self.read(1 << 20):",
         "while False:",
         ("test_unread_bytes_are_verified",),
@@ -273,16 +275,16 @@ STAGE = (
         "another run's handle is taken",
         ("step 13", "staging"),
         _READER,
-        "if handle.batch_id != batch_id or rows_path != csv:",
-        "if rows_path != csv:",
+        "if handle.batch_id != batch_id or rows_path not in",
+        "if rows_path not in",
         ("test_handle_of_another_run",),
     ),
     Mutant(
         "the CSV's path may be another batch's",
         ("step 13", "staging"),
         _READER,
-        "if handle.batch_id != batch_id or rows_path != csv:",
-        "if handle.batch_id != batch_id:",
+        ' or rows_path not in (f"{stem}.csv", f"{stem}.parquet"):',
+        ":",
         ("test_rows_of_another_path",),
     ),
     Mutant(

@@ -19,7 +19,12 @@ COLUMNS = pa.schema([_N, pa.field("text", pa.string())])
 
 
 def stage_in(
-    root: StagingRoot, batch_id: str = BATCH, stem_of: str = "", texts: tuple[str, ...] = (), **changes: Any
+    root: StagingRoot,
+    batch_id: str = BATCH,
+    stem_of: str = "",
+    texts: tuple[str, ...] = (),
+    staging_format: str = "csv",
+    **changes: Any,
 ) -> ManifestHandle:
     """Stage a batch.
 
@@ -28,9 +33,10 @@ def stage_in(
         batch_id: Whose.
         stem_of: The stem of its files; empty for a new one.
         texts: What the rows' file has as text.
+        staging_format: Of the files.
         changes: Other values for the manifest's fields.
     """
-    with StagedBatch(root, stem_of or stem(batch_id), COLUMNS) as batch:
+    with StagedBatch(root, stem_of or stem(batch_id), COLUMNS, staging_format) as batch:
         if texts:
             numbers = pa.array(range(len(texts)), pa.int64())
             coordinates = [numbers.cast(pa.int32()), numbers, numbers.cast(pa.timestamp("ms", tz="UTC"))]

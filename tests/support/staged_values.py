@@ -32,7 +32,7 @@ def stage_and_load(warehouse: Warehouse, pipeline: Pipeline, sent: Sequence[Reco
     warehouse.add_positions([Position(pipeline.topic, _TOPIC_ID, 0, 0, 0)])
     batch, plan = batch_id(pipeline.name, "any"), plan_id(warehouse.target, _TOPIC_ID, [(0, 0, len(sent))])
     judge, root = Judge(pipeline), LocalRoot(pipeline.staging_dir)
-    with StagedBatch(root, stem(batch), judge.columns) as staged:
+    with StagedBatch(root, stem(batch), judge.columns, pipeline.staging_format) as staged:
         stager = Stager(judge, staged)
         for start in range(0, len(sent), _CHUNK):
             stager.add(_chunk(sent[start : start + _CHUNK], start))

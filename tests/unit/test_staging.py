@@ -26,7 +26,9 @@ from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.staging.folder import is_staged_name, open_folder, stem
 from topicledger.staging.reader import ManifestHandle, open_batch, received_handle
 from topicledger.staging.root import LocalRoot, require_inside
-from topicledger.staging.writer import CsvWriter, StagedBatch, StagedWriter
+from topicledger.staging.staged_file import StagedWriter
+from topicledger.staging.tables import CsvWriter
+from topicledger.staging.writer import StagedBatch
 
 
 @pytest.fixture

@@ -8,13 +8,14 @@ import os
 import re
 import secrets
 import stat
+import tempfile
 from collections.abc import Iterator
 
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 
 _NAME = re.compile(
     r"kafka_staging_[0-9a-f]{16}\.[0-9a-f]{16}\."
-    r"(csv|dead_letters\.csv|tombstones\.csv|jumps\.csv|manifest\.json|receipt\.json)\Z"
+    r"(((dead_letters|tombstones|jumps)\.)?(csv|parquet)|manifest\.json|receipt\.json)\Z"
 )
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -78,6 +79,22 @@ def translated(doing: str) -> Iterator[None]:
         hint = "free space or inodes on that disk" if error.errno in _FULL else "look at the file system"
         raise RetriableError(
             f"{doing}: {error.strerror or error} (errno {error.errno}): nothing was staged; {hint}"
+        ) from error
+
+
+@contextlib.contextmanager
+def private_disk(doing: str) -> Iterator[None]:
+    """Let no OSError of the machine's temporary folder leave the block.
+
+    Raises:
+        RetriableError: It is full or fails.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RetriableError(
+            f"{doing} to {tempfile.gettempdir()}: {error.strerror or error}: nothing was loaded; free space on that "
+            "disk, or set TMPDIR"
         ) from error
 
 

@@ -13,12 +13,11 @@ import msgspec
 
 from topicledger.errors import IntegrityError
 from topicledger.model.identity import CONTRACT_VERSION
-from topicledger.model.manifest import Manifest, StagedFile
-from topicledger.staging.folder import is_staged_name, translated
+from topicledger.model.manifest import Manifest
+from topicledger.staging.folder import is_staged_name
+from topicledger.staging.parquet_stream import ParquetStream
 from topicledger.staging.root import ReadingPlace, StagingRoot, require_inside
-
-_TASK = "consume_and_stage_data"
-_STAGE_AGAIN = f"Clear {_TASK} (with downstream) to stage it again"
+from topicledger.staging.verifying import STAGE_AGAIN, TASK, VerifyingReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ def received_handle(batch_id: str, rows_path: str | None, pushed: Mapping[str, s
 
     Args:
         batch_id: This run.
-        rows_path: The CSV's path, as the consume task pushed it.
+        rows_path: The path of the rows, as the consume task pushed it.
         pushed: The manifest's handle, as it pushed it.
 
     Raises:
@@ -53,61 +52,17 @@ def received_handle(batch_id: str, rows_path: str | None, pushed: Mapping[str, s
         handle = msgspec.convert(pushed, ManifestHandle)
     except msgspec.ValidationError as error:
         raise IntegrityError(
-            f"the consume task's XCom `manifest` is missing or changed: {error}. {_STAGE_AGAIN}"
+            f"the consume task's XCom `manifest` is missing or changed: {error}. {STAGE_AGAIN}"
         ) from error
-    csv = handle.path.removesuffix(".manifest.json") + ".csv"
-    if handle.batch_id != batch_id or rows_path != csv:
+    stem = handle.path.removesuffix(".manifest.json")
+    if handle.batch_id != batch_id or rows_path not in (f"{stem}.csv", f"{stem}.parquet"):
         raise IntegrityError(
             f"the consume task's XComs don't belong to this run: staging_file_path is "
             f"{rows_path!r:.200}, the manifest is "
-            f"{handle.path!r:.200} of batch {handle.batch_id!r:.40}, this is batch {batch_id}. {_STAGE_AGAIN}",
+            f"{handle.path!r:.200} of batch {handle.batch_id!r:.40}, this is batch {batch_id}. {STAGE_AGAIN}",
             batch_id=batch_id,
         )
     return handle
-
-
-class VerifyingReader(io.RawIOBase):
-    """Reads one staged file once, hashing what it gives. `verify` tells whether that was the staged file."""
-
-    def __init__(self, fd: int, expected: StagedFile) -> None:
-        super().__init__()
-        self._file = io.FileIO(fd, "rb")
-        self._expected = expected
-        self._digest = hashlib.sha256()
-        self._size = 0
-
-    def readable(self) -> bool:
-        """It can be read."""
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override] # any writable buffer
-        """Fill the buffer, and hash what was put into it."""
-        with translated(f"reading {self._expected.name}"):
-            count = self._file.readinto(buffer) or 0
-        self._digest.update(memoryview(buffer)[:count])
-        self._size += count
-        return count
-
-    def close(self) -> None:
-        """Close the file; a repeat does nothing."""
-        self._file.close()
-        super().close()
-
-    def verify(self) -> None:
-        """Compare all that was read with what was staged.
-
-        Raises:
-            IntegrityError: The size or the digest differs.
-        """
-        while self.read(1 << 20):
-            pass
-        expected = self._expected
-        if (self._size, self._digest.hexdigest()) != (expected.size_bytes, expected.sha256):
-            raise IntegrityError(
-                f"the staged file {expected.name} was changed: staged were {expected.size_bytes} bytes with sha256 "
-                f"{expected.sha256}, read were {self._size} with {self._digest.hexdigest()}. Nothing was loaded. "
-                f"Find out who writes there. {_STAGE_AGAIN}"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +90,7 @@ class OpenedBatch:
             IntegrityError: One of them isn't what was staged.
         """
         for stream in (self.rows, self.dead_letters, self.tombstones, self.jumps):
-            cast("VerifyingReader", stream).verify()
+            cast("VerifyingReader | ParquetStream", stream).verify()
 
 
 @contextmanager
@@ -153,33 +108,34 @@ def open_batch(root: StagingRoot, handle: ManifestHandle) -> Iterator[OpenedBatc
         readers = []
         for file in manifest.files:
             if not is_staged_name(file.name) or not file.name.startswith(f"kafka_staging_{handle.batch_id}."):
-                raise IntegrityError(f"the manifest names {file.name!r}, which is no staged file. {_STAGE_AGAIN}")
-            reader = VerifyingReader(place.open(file.name, _TASK, file), file)
-            stack.callback(reader.close)
-            readers.append(cast("BinaryIO", reader))
+                raise IntegrityError(f"the manifest names {file.name!r}, which is no staged file. {STAGE_AGAIN}")
+            reader = VerifyingReader(place.open(file.name, TASK, file), file)
+            stream = ParquetStream(reader, file.name) if file.name.endswith(".parquet") else reader
+            stack.callback(stream.close)
+            readers.append(cast("BinaryIO", stream))
         yield OpenedBatch(manifest, *readers)
 
 
 def _read_manifest(root: StagingRoot, place: ReadingPlace, handle: ManifestHandle) -> Manifest:
-    name = require_inside(root, handle.path, _TASK)
-    with io.FileIO(place.open(name, _TASK), "rb") as file:
+    name = require_inside(root, handle.path, TASK)
+    with io.FileIO(place.open(name, TASK), "rb") as file:
         data = file.readall()
     if hashlib.sha256(data).hexdigest() != handle.sha256:
         raise IntegrityError(
-            f"the manifest {name} was changed after it was staged: its sha256 is not {handle.sha256}. {_STAGE_AGAIN}"
+            f"the manifest {name} was changed after it was staged: its sha256 is not {handle.sha256}. {STAGE_AGAIN}"
         )
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except msgspec.MsgspecError as error:
-        raise IntegrityError(f"the manifest {name} can't be read by this version: {error}. {_STAGE_AGAIN}") from error
+        raise IntegrityError(f"the manifest {name} can't be read by this version: {error}. {STAGE_AGAIN}") from error
     if manifest.contract_version != CONTRACT_VERSION:
         raise IntegrityError(
             f"{name} was staged under contract version {manifest.contract_version}, this code has {CONTRACT_VERSION}: "
-            f"the code changed between two tasks of a run. {_STAGE_AGAIN}"
+            f"the code changed between two tasks of a run. {STAGE_AGAIN}"
         )
     if (manifest.batch_id, manifest.plan_id) != (handle.batch_id, handle.plan_id):
         raise IntegrityError(
             f"{name} is the manifest of batch {manifest.batch_id}, plan {manifest.plan_id}, not of {handle.batch_id}, "
-            f"{handle.plan_id}. {_STAGE_AGAIN}"
+            f"{handle.plan_id}. {STAGE_AGAIN}"
         )
     return manifest

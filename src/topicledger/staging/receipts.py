@@ -16,7 +16,7 @@ import msgspec
 from topicledger.errors import IntegrityError
 from topicledger.model.plan import Receipt
 from topicledger.staging.root import StagingRoot, path_in, require_inside
-from topicledger.staging.writer import StagedWriter
+from topicledger.staging.staged_file import StagedWriter
 
 INLINE_BYTES = 2_000
 """Up to so many bytes of JSON a receipt travels as it is."""

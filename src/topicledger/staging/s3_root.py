@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from topicledger.errors import IntegrityError, RetriableError, SettingsError, TopicLedgerError
+from topicledger.errors import IntegrityError, SettingsError, TopicLedgerError
 from topicledger.model.manifest import StagedFile
 from topicledger.private_folder import private_folder
 from topicledger.s3.bucket import Bucket
 from topicledger.s3.connection import EXTRA, S3Connection
-from topicledger.staging.folder import is_staged_name, open_folder
+from topicledger.staging.folder import is_staged_name, open_folder, private_disk
 from topicledger.staging.root import ReadingPlace, WritingPlace
 
 log = logging.getLogger(__name__)
@@ -155,16 +155,17 @@ class _Fetched:
                 f"the staged file {where} was changed: staged were {expected.size_bytes} bytes, there are {size}. "
                 f"Nothing was loaded. Find out who writes there. Clear {task} (with downstream)"
             )
-        try:
-            with tempfile.TemporaryFile() as file:
-                if size is None or not self._bucket.download(name, file):
-                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), where)
-                file.seek(0)
-                return os.dup(file.fileno())
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise RetriableError(
-                f"fetching {where} to {tempfile.gettempdir()}: {error.strerror or error}: nothing was loaded; free "
-                "space on that disk, or set TMPDIR"
-            ) from error
+        if size is None:
+            raise _gone(where)
+        with private_disk(f"fetching {where}"), tempfile.TemporaryFile() as file:
+            found = self._bucket.download(name, file)
+            file.seek(0)
+            descriptor = os.dup(file.fileno())
+        if not found:
+            os.close(descriptor)
+            raise _gone(where)
+        return descriptor
+
+
+def _gone(where: str) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), where)

@@ -33,12 +33,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
 
 from topicledger.model.accounts import AppliedCounts, PartitionBooks, StagedCounts
 from topicledger.model.ledger import LedgerRow, LedgerSnapshot
 from topicledger.model.manifest import Manifest
 from topicledger.model.plan import OffsetRange, Position
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +69,25 @@ class WarehouseSettings:
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
+@runtime_checkable
+class TypedStream(Protocol):
+    """A staged file that has types of its own: who takes Arrow needs no CSV of it."""
+
+    def record_batches(self) -> pa.RecordBatchReader:
+        """Its rows, once, instead of reading the stream: the columns that the CSV would have, by name and order.
+
+        Raises:
+            IntegrityError: The file isn't what was staged.
+            RetriableError: The worker's disk is full or failing.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class StagedStreams:
     """The staged files, opened once, each hashed while it is read: what is copied is what was verified.
 
-    Each stream is read to its end exactly once, by `read(size)` or `readinto`. The formats are those of
+    Each stream is read to its end exactly once, by `read(size)` or `readinto`: that is CSV, in whatever format the
+    file is. A stream that is a `TypedStream`, too, may be taken as Arrow's batches instead. The formats are those of
     `topicledger.staging.schemas`: CSV, UTF-8, a header line, `\\n` line ends, text and times quoted, NULL unquoted and
     empty.
 

@@ -22,7 +22,7 @@ from topicledger.warehouse.contract import Audit, Warehouse, WarehouseSettings
 from topicledger.warehouse.dialect import DUCKDB, quoted
 from topicledger.warehouse.duckdb_errors import commit_failed, failed
 from topicledger.warehouse.sql_warehouse import SqlWarehouse
-from topicledger.warehouse.staged_csv import CsvBatches, not_parsed
+from topicledger.warehouse.staged_batches import StagedBatches, not_parsed
 from topicledger.warehouse.tables import StoredColumn, Tables
 from topicledger.warehouse.writable import refusal
 
@@ -139,14 +139,14 @@ class DuckdbSession:
             self.execute(sql, row)
 
     def copy(self, table: str, columns: Sequence[StoredColumn], stream: BinaryIO, block_bytes: int) -> None:
-        """Copy a CSV stream to its end, parsed here, block by block."""
-        batches: CsvBatches | None = None
+        """Copy a staged stream to its end, as Arrow's batches, block by block."""
+        batches: StagedBatches | None = None
         picked = ", ".join(f"CAST({quoted(column.name)} AS {DUCKDB.types[column.type]})" for column in columns)
         try:
-            batches = CsvBatches(stream, columns, block_bytes)
-            self._connection.register("topicledger_csv", batches.reader())
-            self._connection.execute(f"INSERT INTO {table} SELECT {picked} FROM topicledger_csv")  # noqa: S608 - quoted names
-            self._connection.unregister("topicledger_csv")
+            batches = StagedBatches(stream, columns, block_bytes)
+            self._connection.register("topicledger_staged_batches", batches.reader())
+            self._connection.execute(f"INSERT INTO {table} SELECT {picked} FROM topicledger_staged_batches")  # noqa: S608 - quoted names
+            self._connection.unregister("topicledger_staged_batches")
         except (duckdb.Error, pa.ArrowException) as error:
             cause = (batches and batches.failure) or error
             if isinstance(cause, pa.ArrowException):

@@ -19,7 +19,7 @@ from pyarrow import parquet
 
 from topicledger.errors import IntegrityError
 from topicledger.warehouse.dialect import SNOWFLAKE, StoredType
-from topicledger.warehouse.staged_csv import CsvBatches, not_parsed
+from topicledger.warehouse.staged_batches import StagedBatches, not_parsed
 from topicledger.warehouse.tables import StoredColumn
 
 PART_BYTES = 128 * 1024 * 1024
@@ -43,7 +43,7 @@ def parts(stream: BinaryIO, columns: Sequence[StoredColumn], block_bytes: int, f
         IntegrityError: The bytes don't parse.
     """
     try:
-        batches = (_prepared(batch, columns) for batch in CsvBatches(stream, columns, block_bytes).reader())
+        batches = (_prepared(batch, columns) for batch in StagedBatches(stream, columns, block_bytes).reader())
         filled = (batch for batch in batches if batch.num_rows)
         first = next(filled, None)
         number = 0
