@@ -11,7 +11,7 @@ from tests.mutants.records import RECORDS
 from tests.mutants.settings import AIRFLOW, CHECK, SETTINGS
 from tests.mutants.snowflake import SNOWFLAKE
 from tests.mutants.stage import STAGE
-from tests.mutants.stage_s3 import STAGE_S3
+from tests.mutants.staging_beyond import STAGE_PARQUET, STAGE_S3
 
 MUTANTS: tuple[Mutant, ...] = (
     *PRODUCE,
@@ -19,6 +19,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *READ,
     *STAGE,
     *STAGE_S3,
+    *STAGE_PARQUET,
     *RECORDS,
     *LOAD,
     *RECONCILE,

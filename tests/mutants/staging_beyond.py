@@ -1,4 +1,4 @@
-"""Breaks of steps 12, 13 and 21 where the staging root is in S3."""
+"""Breaks of steps 12, 13 and 21 where the staging root is in S3, or the staged files are Parquet."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from tests.mutants.mutant import Mutant
 _ROOT = "src/topicledger/staging/s3_root.py"
 _UPLOAD = "src/topicledger/s3/upload.py"
 _BUCKET = "src/topicledger/s3/bucket.py"
+_PARQUET = "src/topicledger/staging/parquet_stream.py"
 
 STAGE_S3 = (
     Mutant(
@@ -104,5 +105,40 @@ STAGE_S3 = (
         "if not _BATCH_ID.match(batch_id):",
         "if False:",
         ("test_cleaning_up_what_is_no_run",),
+    ),
+)
+
+STAGE_PARQUET = (
+    Mutant(
+        "Parquet is parsed before it is verified",
+        ("step 13", "staging"),
+        _PARQUET,
+        "        self._reader.verify()\n        copy.seek(0)\n",
+        "        copy.seek(0)\n",
+        ("test_changed_parquet",),
+    ),
+    Mutant(
+        "Parquet is parsed from another read than what is hashed",
+        ("step 13", "staging"),
+        _PARQUET,
+        "return parquet.ParquetFile(copy)",
+        "return parquet.ParquetFile(open(self._reader._file.fileno(), 'rb', closefd=False))",
+        ("test_parquet_that_changes_after_it_was_copied",),
+    ),
+    Mutant(
+        "the last rows of a Parquet file aren't written",
+        ("step 12", "guarantee 1"),
+        "src/topicledger/staging/tables.py",
+        "        self._flush()\n        self._writer.close()",
+        "        self._writer.close()",
+        ("test_a_batch_in_parquet",),
+    ),
+    Mutant(
+        "only the first row group of a Parquet file is loaded",
+        ("step 13", "guarantee 1"),
+        _PARQUET,
+        "range(file.num_row_groups)",
+        "range(min(1, file.num_row_groups))",
+        ("test_row_groups_are_bounded",),
     ),
 )
