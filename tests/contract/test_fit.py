@@ -20,7 +20,8 @@ from topicledger.errors import IntegrityError
 from topicledger.load import _load
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.plan import OffsetRange, Position
-from topicledger.staging.reader import ManifestHandle, OpenedBatch, VerifyingReader
+from topicledger.staging.reader import ManifestHandle, OpenedBatch
+from topicledger.staging.verifying import VerifyingReader
 from topicledger.warehouse.contract import Warehouse
 
 
