@@ -159,5 +159,8 @@ def test_the_policy_of_s3(granted: Any, s3_place: Place, without: str) -> None:
         run(place, create=True, start=0)
         assert place.warehouse(TABLE).audit().problems == ()
         return
-    with pytest.raises(SettingsError, match="have s3:GetObject, s3:PutObject and s3:ListBucket granted"):
+    with pytest.raises(
+        SettingsError,
+        match="have s3:ListBucket, s3:GetObject, s3:PutObject and for staged files s3:DeleteObject granted",
+    ):
         run(place, create=True, start=0)
