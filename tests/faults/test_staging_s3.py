@@ -167,6 +167,7 @@ def test_exchanged_object(root: S3Root, object_store: ObjectStore) -> None:
     assert not [line for line in object_store.requests[before:] if line.startswith("GET") and f"{STEM}.csv" in line]
 
 
+@pytest.mark.slow
 @pytest.mark.fault(70, "stopped")
 def test_changed_manifest(root: S3Root, object_store: ObjectStore) -> None:
     """A manifest with other bytes than the handle vouches for is refused."""
