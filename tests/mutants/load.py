@@ -362,7 +362,7 @@ LOAD = (
         _POSTGRES,
         "(FORMAT csv, HEADER MATCH)",
         "(FORMAT csv, HEADER)",
-        ("test_staged_bytes_that_do_not_parse",),
+        ("test_staged_bytes_that_do_not_parse[postgres-rows-amount-amounts]",),
     ),
 )
 
