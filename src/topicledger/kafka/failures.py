@@ -113,9 +113,11 @@ def _credentials_step(error: KafkaError) -> str:
 
 
 def _last(error: KafkaError) -> str:
-    if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
-        return error.str()
-    return f"{error.str()}, each closed the connection without a word: does security.protocol fit the listener?"
+    said = error.str()
+    if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+        return f"{said}, each closed the connection without a word: does security.protocol fit the listener?"
+    # How a handshake with a listener that speaks no TLS ends is a matter of who notices first.
+    return f"{said}: does security.protocol fit the listener?" if "in state SSL_HANDSHAKE" in said else said
 
 
 def missing_topic(topic: str, settings: KafkaSettings) -> str:

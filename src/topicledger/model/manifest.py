@@ -15,7 +15,7 @@ class StagedFile(msgspec.Struct, frozen=True):
         size_bytes: Its size.
         sha256: Hexadecimal digest of all its bytes.
         records: Lines after the header, each one record (or, for jumps, one interval).
-        block_bytes: The largest single write: no record is longer, so a reader's block of this size fits one.
+        block_bytes: No record is longer, so a reader's block of this size fits one.
     """
 
     name: str

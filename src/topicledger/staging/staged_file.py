@@ -26,13 +26,18 @@ class StagedWriter:
         self.name = name
         self._part = f"{name}.part"
         self._digest = hashlib.sha256()
-        self._size = self._records = self._block = 0
+        self._size = self._records = self._longest = 0
         with translated(f"creating {name}"):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             self._fd = os.open(self._part, flags, 0o600, dir_fd=folder_fd)
 
-    def write(self, data: bytes | pa.Buffer, records: int = 0) -> None:
+    def write(self, data: bytes | pa.Buffer, records: int = 0, longest: int | None = None) -> None:
         """Append bytes that hold so many whole records.
+
+        Args:
+            data: The bytes.
+            records: How many records they hold.
+            longest: No record of them has more bytes; None: nothing is known but their size.
 
         Raises:
             RetriableError: The disk is full or failing.
@@ -41,7 +46,7 @@ class StagedWriter:
         self._digest.update(view)
         self._size += len(view)
         self._records += records
-        self._block = max(self._block, len(view))
+        self._longest = max(self._longest, len(view) if longest is None else longest)
         with translated(f"writing {self.name}"):
             while view:
                 view = view[os.write(self._fd, view) :]
@@ -54,7 +59,7 @@ class StagedWriter:
             self._fd = -1
             crash_point("step-12.synced")
             os.rename(self._part, self.name, src_dir_fd=self._folder_fd, dst_dir_fd=self._folder_fd)
-        return StagedFile(self.name, self._size, self._digest.hexdigest(), self._records, self._block)
+        return StagedFile(self.name, self._size, self._digest.hexdigest(), self._records, self._longest)
 
     def discard(self) -> None:
         """Remove what was written so far, where the disk lets it; a repeat does nothing."""

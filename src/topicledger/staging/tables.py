@@ -15,6 +15,7 @@ from topicledger.model.manifest import StagedFile
 from topicledger.staging.staged_file import StagedWriter
 
 _HEADERLESS = pa_csv.WriteOptions(include_header=False, batch_size=16_384)
+_WIDEST_NUMBER = 32
 _GROUP_ROWS = 100_000
 _GROUP_BYTES = 32 * 1024 * 1024
 
@@ -45,7 +46,7 @@ class CsvWriter:
         """Append rows, given as one array per column of the schema."""
         data = csv_lines(self._schema, columns)
         if data is not None:
-            self.file.write(data, len(columns[0]))
+            self.file.write(data, len(columns[0]), longest=sum(map(_widest, columns)))
 
     def finish(self) -> StagedFile:
         """Sync and rename."""
@@ -129,6 +130,14 @@ def csv_lines(schema: pa.Schema, columns: Sequence[pa.Array[Any]]) -> pa.Buffer 
     sink = pa.BufferOutputStream()
     pa_csv.write_csv(batch, sink, _HEADERLESS)
     return sink.getvalue()
+
+
+def _widest(column: pa.Array[Any]) -> int:
+    """A bound for the bytes that a value takes as CSV: each byte of a text may be a quote, which is doubled."""
+    if not pa.types.is_string(column.type):
+        return _WIDEST_NUMBER
+    longest: int | None = pc.max(pc.binary_length(column)).as_py()  # type: ignore[call-overload] # knows only expressions
+    return 2 * (longest or 0) + 3
 
 
 def _written(column: pa.Array[Any]) -> pa.Array[Any]:
