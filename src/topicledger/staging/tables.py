@@ -62,14 +62,16 @@ class ParquetWriter:
         self._sink = _Sink()
         self._writer = parquet.ParquetWriter(cast("BinaryIO", self._sink), schema, compression="zstd")
         self._waiting: list[pa.RecordBatch] = []
+        self._rows = self._bytes = 0
 
     def write(self, columns: Sequence[pa.Array[Any]]) -> None:
         """Append rows, given as one array per column of the schema."""
         batch = pa.RecordBatch.from_arrays(list(columns), schema=self._schema)
         if batch.num_rows:
             self._waiting.append(batch)
-        rows, size = (sum(getattr(b, name) for b in self._waiting) for name in ("num_rows", "nbytes"))
-        if rows >= _GROUP_ROWS or size >= _GROUP_BYTES:
+            self._rows += batch.num_rows
+            self._bytes += batch.nbytes
+        if self._rows >= _GROUP_ROWS or self._bytes >= _GROUP_BYTES:
             self._flush()
 
     def finish(self) -> StagedFile:
@@ -82,7 +84,7 @@ class ParquetWriter:
     def _flush(self) -> None:
         if self._waiting:
             group = pa.Table.from_batches(self._waiting)
-            self._waiting = []
+            self._waiting, self._rows, self._bytes = [], 0, 0
             self._writer.write_table(group, row_group_size=group.num_rows)
             self.file.write(self._sink.taken(), group.num_rows)
 
