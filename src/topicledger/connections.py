@@ -200,8 +200,9 @@ def _text(given: Any) -> str | None:
 
 
 def _ask_airflow(conn_id: str) -> ConnectionFields | None:
+    # That of our own environment first: another one on the path may be another Airflow, which finds nothing there.
     beside = str(Path(sys.executable).parent)
-    command = shutil.which("airflow") or shutil.which("airflow", path=beside)
+    command = shutil.which("airflow", path=beside) or shutil.which("airflow")
     if command is None:
         return None
     try:

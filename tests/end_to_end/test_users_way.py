@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from tests.end_to_end.users_visit import DAG_FILES, Visit
+from tests.end_to_end.users_visit import DAG_FILES, TABLE, TOPIC, Visit
 
 pytestmark = pytest.mark.airflow
 
@@ -19,6 +19,9 @@ def test_install_init_connect_unpause_is_all_it_takes(visits: dict[str, Future[V
     seen = visits[which].result()
     assert all(name in seen.init for name in DAG_FILES)
     assert "site-packages" in seen.engine.parts
+    assert f"topic {TOPIC} into {TABLE}, as in " in seen.checked
+    assert "keeps records for 7 days; at most 1 day between two runs" in seen.checked
+    assert "Nothing would stop a run." in seen.checked
     assert seen.states == ["success"]
     assert (len(seen.verdict.rows), len(seen.verdict.dead_letters)) == (995, 5)
     assert {identity["name"] for identity in seen.report["identities"]} == {"I1", "I2", "I3", "I4", "I5"}

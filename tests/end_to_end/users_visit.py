@@ -50,6 +50,7 @@ class Visit:
         import_errors: The error of each DAG file before the wheel was installed.
         init: What `topicledger init` printed.
         engine: Where the installed engine lies.
+        checked: What `topicledger check` printed before the first run.
         states: The states of the DAG's runs.
         report: The run's report.
         verdict: What the oracle found in the warehouse.
@@ -59,6 +60,7 @@ class Visit:
     import_errors: dict[str, str]
     init: str
     engine: Path
+    checked: str
     states: list[str]
     report: dict[str, Any]
     verdict: Verdict
@@ -74,6 +76,7 @@ def visit(site: Site, wheel: Path, topics: Topics) -> Visit:
         import_errors = _two_files_alone(airflow)
         init = _install(airflow, wheel)
         _connect(site, topics.bootstrap)
+        checked = airflow.command("topicledger", "check")
         states = _run(airflow)
         verdict = Oracle(topics, TOPIC, site.place, TABLE).require_every_record_once()
     finally:
@@ -83,7 +86,7 @@ def visit(site: Site, wheel: Path, topics: Topics) -> Visit:
     content = json.loads(report.read_text())
     left = list(Path("/tmp").glob(f"kafka_staging_{content['row']['batch_id']}.*"))
     shutil.rmtree(airflow.folder)
-    return Visit(import_errors, init, Path(engine), states, content, verdict, left)
+    return Visit(import_errors, init, Path(engine), checked, states, content, verdict, left)
 
 
 def _two_files_alone(airflow: UsersAirflow) -> dict[str, str]:

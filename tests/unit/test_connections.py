@@ -150,6 +150,14 @@ def test_the_airflow_command_is_asked(only_path: Path) -> None:
     )
 
 
+def test_our_own_airflow_comes_before_another_one_on_the_path(only_path: Path) -> None:
+    """The command beside the interpreter is asked; one on the path may belong to another Airflow."""
+    fake_airflow(only_path, "echo 'Connection not found.' >&2; exit 1")
+    (only_path / "bin").mkdir()
+    fake_airflow(only_path / "bin", """echo '[{"conn_id": "wh", "conn_type": "kafka"}]'""")
+    assert find_connection("wh") == ConnectionFields("wh", "kafka")
+
+
 def test_the_airflow_command_doesnt_know_it(only_path: Path) -> None:
     """An unknown connection is None, like one that nobody defined."""
     fake_airflow(only_path, "echo 'Connection not found.' >&2; exit 1")
