@@ -32,6 +32,7 @@ _LAST_DAY = 2_932_896
 _KEY_BYTES = 2_000
 _UUID = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
+_BLOCK = 1_000
 _TIMES = COLUMN_TYPES["timestamptz"]
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SINCE_EPOCH: pa.DataType = pa.duration("us")
@@ -84,12 +85,11 @@ class Judge:
             SettingsError: The clean-up fails, or doesn't give what the columns declare.
         """
         rejected: _Broken = {}
-        events, unknown_fields = self._events(values, rejected)
+        broken: _Broken = {}
+        arrays, unknown_fields = self._decoded(values, rejected, broken)
         accepted: Sequence[int] = range(len(values))
         if rejected:
             accepted = [index for index in accepted if index not in rejected]
-        broken: _Broken = {}
-        arrays = self._arrays(events, broken)
         self._find_broken(arrays, broken)
         if broken:
             arrays, accepted = _without(arrays, accepted, broken, rejected)
@@ -104,11 +104,28 @@ class Judge:
             unknown_fields=unknown_fields,
         )
 
-    def _events(self, values: Sequence[bytes], rejected: _Broken) -> tuple[list[msgspec.Struct], int]:
+    def _decoded(
+        self, values: Sequence[bytes], rejected: _Broken, broken: _Broken
+    ) -> tuple[dict[str, pa.Array[Any]], int]:
+        """One Arrow array per flat field of the event, and how many unknown fields there were.
+
+        Block by block: the events of a block are still in the processor's cache when they become columns.
+        """
+        blocks: dict[str, list[pa.Array[Any]]] = {name: [pa.array([], kind)] for name, kind in self._fields.items()}
+        unknown_fields = rows = 0
+        for first in range(0, len(values), _BLOCK):
+            events, unknown = self._events(values[first : first + _BLOCK], first, rejected)
+            for name, array in self._arrays(events, rows, broken).items():
+                blocks[name].append(array)
+            unknown_fields += unknown
+            rows += len(events)
+        return {name: pa.concat_arrays(arrays) for name, arrays in blocks.items()}, unknown_fields
+
+    def _events(self, values: Sequence[bytes], first: int, rejected: _Broken) -> tuple[list[msgspec.Struct], int]:
         """Decode each value with the strict type; only what it refuses takes the longer way."""
         events: list[msgspec.Struct] = []
         append, decode, unknown_fields = events.append, self._decode_strict, 0
-        for index, value in enumerate(values):
+        for index, value in enumerate(values, first):
             try:
                 append(decode(value))
             except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -128,8 +145,8 @@ class Judge:
             raise
         return len(document.keys() - self._encoded) if isinstance(document, dict) else 0
 
-    def _arrays(self, events: Sequence[msgspec.Struct], broken: _Broken) -> dict[str, pa.Array[Any]]:
-        """One Arrow array per flat field of the event."""
+    def _arrays(self, events: Sequence[msgspec.Struct], first: int, broken: _Broken) -> dict[str, pa.Array[Any]]:
+        """One array per flat field of a block's events; the first of them is row `first`."""
         arrays: dict[str, pa.Array[Any]] = {}
         # All fields at once, then turned on their side: half the cost of asking each event for each field.
         values_of = dict(zip(self._names, zip(*map(astuple, events), strict=True), strict=True)) if events else {}
@@ -138,7 +155,7 @@ class Judge:
             try:
                 arrays[name] = _array(values, kind)
             except (OverflowError, pa.ArrowException):
-                arrays[name] = _array_of_fitting(name, values, kind, broken)
+                arrays[name] = _array_of_fitting(name, values, kind, first, broken)
         return arrays
 
     def _find_broken(self, arrays: Mapping[str, pa.Array[Any]], broken: _Broken) -> None:
@@ -211,14 +228,16 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
     return times
 
 
-def _array_of_fitting(name: str, values: Sequence[Any], kind: pa.DataType, broken: _Broken) -> pa.Array[Any]:
+def _array_of_fitting(
+    name: str, values: Sequence[Any], kind: pa.DataType, first: int, broken: _Broken
+) -> pa.Array[Any]:
     """Find the values that Arrow's type can't hold, which the event type allowed; the others keep their place."""
     fitting = list(values)
     for row, value in enumerate(values):
         try:
             pa.scalar(value, kind)
         except (OverflowError, pa.ArrowException):
-            broken.setdefault(row, RejectedRecord("out_of_range", f"{name} doesn't fit {kind}"))
+            broken.setdefault(first + row, RejectedRecord("out_of_range", f"{name} doesn't fit {kind}"))
             fitting[row] = None
     return pa.array(fitting, type=kind)
 
