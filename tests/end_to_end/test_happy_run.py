@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,17 @@ def test_a_run_loads_what_it_produced_and_closes_its_books(ground: Ground) -> No
         assert ground.topics.committed(group, ground.copy.topic) == ends
     assert ground.staged_files() == []
     assert {task.try_number for task in ground.tasks("first").values()} == {1}
+
+
+@pytest.mark.slow
+def test_a_large_batch_is_read_by_several_processes(ground: Ground) -> None:
+    """From 400,000 records on a task reads with a process for each core, and the books close as ever."""
+    accounts = ground.green_run("first", events=420_000, malformed=0.01)
+    assert accounts["acked"] == accounts["acked_seen"] == accounts["records"] == 420_000
+    assert (accounts["loaded"], accounts["dead_letters"]) == (415_800, 4_200)
+    several = "reading in 2 processes" in ground.log("first", CONSUME)
+    assert several == (len(os.sched_getaffinity(0)) > 1)
+    assert ground.staged_files() == []
 
 
 def _require_handles(ground: Ground, accounts: dict[str, int]) -> None:
