@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -59,9 +58,6 @@ class Chosen:
         Raises:
             TopicLedgerError: It is missing, unreadable, has a key that is refused, or works in a task alone.
         """
-        # What is said there comes back as the error's text, with its next step.
-        for name in ("topicledger.kafka.librdkafka", "topicledger.retries"):
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         extra = require_connection(self.kafka_conn_id, _KAFKA_EXAMPLE).extra
         if _token_is_the_providers(extra):
             raise SettingsError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -48,10 +50,25 @@ _STAGING_EXAMPLE = '{"conn_type": "aws", "login": "key", "password": "secret"}'
 def main() -> None:
     """Run the command. An error of ours becomes one line on stderr and exit status 1, never a traceback."""
     try:
-        app()
+        with _said_once():
+            app()
     except TopicLedgerError as error:
         typer.echo(f"topicledger: {one_line(error)}", err=True)
         raise SystemExit(1) from None
+
+
+@contextmanager
+def _said_once() -> Iterator[None]:
+    """Keep quiet what comes back as an error's text, with its next step."""
+    loggers = [logging.getLogger(name) for name in ("topicledger.kafka.librdkafka", "topicledger.retries")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _show_version(wanted: bool) -> None:
