@@ -160,7 +160,7 @@ def two_runs_at_once(ground: Ground, rng: Random) -> None:
         ground.settle(begun)
     before = ground.log()
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda begun: begun.consume(), both))
+        list(pool.map(lambda begun: begun.consume(begun.accept), both))
         for begun in both:
             ground.take_staged(begun, before)
         list(pool.map(lambda begun: begun.load(), both))
