@@ -26,7 +26,7 @@ def airflow_operator(setting: Setting) -> float:
         "conn_type": "kafka",
         "extra": {
             "bootstrap.servers": setting.bootstrap,
-            "group.id": "bench-operator",
+            "group.id": f"operator-{Path(setting.folder).name}",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
         },
