@@ -114,24 +114,30 @@ class _Process:
         Raises:
             RetriableError: It ended before it had said that it is done.
         """
-        try:
+        with self._alive():
             message: tuple[str, Any] = self.pipe.recv()
-        except (EOFError, ConnectionError) as error:
-            raise self._ended() from error
         return message
 
     def receive_bytes(self) -> bytes:
         """The bytes that follow a table's message."""
-        try:
+        with self._alive():
             return self.pipe.recv_bytes()
-        except (EOFError, ConnectionError) as error:
-            raise self._ended() from error
 
-    def send(self, data: bytes) -> None:
+    def give(self, job: bytes) -> None:
         """Give it its job."""
+        with self._alive():
+            self.pipe.send_bytes(job)
+
+    def begin(self) -> None:
+        """Let it begin."""
+        with self._alive():
+            self.pipe.send("go")
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
         try:
-            self.pipe.send_bytes(data)
-        except ConnectionError as error:
+            yield
+        except (EOFError, OSError) as error:  # whether it ended between two messages or within one
             raise self._ended() from error
 
     def _ended(self) -> RetriableError:
@@ -158,7 +164,7 @@ def _processes(jobs: Sequence[bytes], topic: str) -> Iterator[Sequence[_Process]
             processes.append(_started(topic))
             stack.callback(processes[-1].end)
         for process, job in zip(processes, jobs, strict=True):
-            process.send(job)
+            process.give(job)
         for process in processes:
             kind, why = process.receive()
             if kind == "unable":
@@ -166,7 +172,7 @@ def _processes(jobs: Sequence[bytes], topic: str) -> Iterator[Sequence[_Process]
                 processes = []
                 break
         for process in processes:
-            process.pipe.send("go")
+            process.begin()
         yield processes
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import struct
+import subprocess
 import sys
 import types
 from collections.abc import Mapping
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from tests.support.records import Record, aborted, good, sign_ups
 from tests.support.steps import Case, OneRun, run_steps
 from topicledger.errors import RetriableError, SettingsError
 from topicledger.model.manifest import Manifest
-from topicledger.parallel_read import read_plan
+from topicledger.parallel_read import _Process, read_plan
 from topicledger.signups import clean
 from topicledger.staging.tables import CsvWriter
 
@@ -101,6 +104,28 @@ def test_a_killed_reading_process(duckdb_case: Case, tmp_path: Path, monkeypatch
     assert case.topics.committed(f"{case.pipeline.name}.{run.run.batch_id}", case.topic) == {}
     assert run.finish().records == 55
     case.oracle().require_every_record_once()
+
+
+def test_a_process_that_ends_within_a_message(tmp_path: Path) -> None:
+    """What was killed while it sent, as the kernel does it for memory, is tried again like any other."""
+    ours, theirs = Pipe()
+    os.write(theirs.fileno(), struct.pack("!i", 1_000) + b"the beginning")
+    theirs.close()
+    process = _Process("a-topic", ours, subprocess.Popen(["sh", "-c", "kill -9 $$"], cwd=tmp_path))
+    with pytest.raises(RetriableError, match=r"a slice of a-topic ended early, with exit code -9"):
+        process.receive()
+    process.end()
+
+
+def test_a_process_that_ends_before_it_begins(tmp_path: Path) -> None:
+    """What was killed before it got its job, or before it was let begin, is tried again like any other."""
+    for step in (lambda process: process.give(b"job"), _Process.begin):
+        ours, theirs = Pipe()
+        theirs.close()
+        process = _Process("a-topic", ours, subprocess.Popen(["true"], cwd=tmp_path))
+        with pytest.raises(RetriableError, match="ended early, with exit code 0"):
+            step(process)
+        process.end()
 
 
 def failing_clean(columns: Mapping[str, pa.Array[Any]]) -> dict[str, pa.Array[Any]]:
