@@ -13,24 +13,14 @@ from pyarrow import parquet
 
 from topicledger.warehouse.dialect import StoredType
 from topicledger.warehouse.log_entry import DataFile
+from topicledger.warehouse.staged_batches import STAGED_ARROW
 from topicledger.warehouse.tables import StoredColumn
 
 ROWS_PER_GROUP = 100_000
 ROWS_PER_FILE = 20 * ROWS_PER_GROUP
 
 # A UUID is text: Parquet's own type for it isn't read everywhere. Headers are JSON as text.
-ARROW: dict[StoredType, pa.DataType] = {
-    "uuid": pa.string(),
-    "int32": pa.int32(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "text": pa.string(),
-    "bool": pa.bool_(),
-    "timestamptz": pa.timestamp("us", tz="UTC"),
-    "date": pa.date32(),
-    "bytes": pa.binary(),
-    "json": pa.string(),
-}
+ARROW: dict[StoredType, pa.DataType] = {**STAGED_ARROW, "bytes": pa.binary(), "json": pa.string()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ _SMALLEST_BLOCK_BYTES = 1024 * 1024
 _LARGEST_BLOCK_BYTES = 2**31 - 1
 
 # UUID and JSON are text here; who loads the batches refuses what isn't one.
-_ARROW: dict[StoredType, pa.DataType] = {
+STAGED_ARROW: dict[StoredType, pa.DataType] = {
     "uuid": pa.string(),
     "int32": pa.int32(),
     "int64": pa.int64(),
@@ -56,7 +56,7 @@ class StagedBatches:
                 f"{', '.join(names)}: clear consume_and_stage_data"
             )
 
-        self._schema = pa.schema([pa.field(column.name, _ARROW[column.type]) for column in columns])
+        self._schema = pa.schema([pa.field(column.name, STAGED_ARROW[column.type]) for column in columns])
 
     def reader(self) -> pa.RecordBatchReader:
         """The batches, once; of the same types whatever the file's format."""
@@ -78,7 +78,7 @@ def _parsed(stream: BinaryIO, columns: Sequence[StoredColumn], block_bytes: int)
         read_options=csv.ReadOptions(block_size=min(max(_SMALLEST_BLOCK_BYTES, 2 * block_bytes), _LARGEST_BLOCK_BYTES)),
         parse_options=csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(
-            column_types={column.name: _ARROW[column.type] for column in columns},
+            column_types={column.name: STAGED_ARROW[column.type] for column in columns},
             null_values=[""],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
