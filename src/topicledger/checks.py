@@ -1,4 +1,4 @@
-"""What `topicledger check` looks at: connections, grants, tables, topic, retention, losses. It only looks."""
+"""What `topicledger check` looks at: connections, grants, tables, staging, topic, retention, losses. Nothing stays."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from topicledger.pipeline import Pipeline
 from topicledger.report.display import duration, number
 from topicledger.report.preview import preview
 from topicledger.retries import with_retries
+from topicledger.s3.connection import S3Connection
+from topicledger.staging.connect import open_root
 from topicledger.warehouse.connect import open_warehouse
 from topicledger.warehouse.contract import Warehouse, WarehouseSettings
 
@@ -132,6 +134,23 @@ def _table_gone(conn_id: str, target: str) -> Finding:
         f"{conn_id}: the ledger has positions of {target}, and a table of it is gone: restore all of them from one "
         "moment, else a run creates it empty and goes on behind what was in it",
     )
+
+
+def check_staging(staging_dir: str, connection: S3Connection | None) -> list[Finding]:
+    """Could a run stage there: does the place exist, may this user write, is there room?
+
+    Args:
+        staging_dir: The staging root, as the pipeline declares it.
+        connection: Who asks S3, where the root is in S3.
+    """
+    try:
+        root = open_root(staging_dir, connection)
+        found = root.access()
+    except TopicLedgerError as error:
+        return [Finding("problem", one_line(error))]
+    free = f"{number(found.free_bytes)} bytes are free in {found.disk}"
+    ok = Finding("ok", f"staging: {root.location} {found.allowed}; {free}")
+    return [ok, Finding("note", f"staging: {found.note}")] if found.note else [ok]
 
 
 def check_topic(

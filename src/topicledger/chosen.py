@@ -17,11 +17,14 @@ from topicledger.dag_file import DagFile, default_path, read_dag_file
 from topicledger.errors import SettingsError
 from topicledger.kafka.settings import CALLBACK_KEYS, KafkaSettings
 from topicledger.pipeline import Pipeline
+from topicledger.s3.connection import S3Connection
+from topicledger.staging.connect import in_s3
 from topicledger.warehouse.contract import WarehouseSettings
 
 PIPELINE = "topicledger.signups:SIGNUPS"
 KAFKA_CONN_ID = "kafka_default"
 WAREHOUSE_CONN_ID = "warehouse_default"
+STAGING_CONN_ID = "staging_default"
 
 _REPLACED = {
     "DAG_ID": "name",
@@ -33,6 +36,7 @@ _REPLACED = {
 """The DAG file's constants that replace a field of the declaration."""
 
 _WAREHOUSE_EXAMPLE = '{"conn_type": "duckdb", "host": "/path/to/warehouse.duckdb"}'
+_STAGING_EXAMPLE = '{"conn_type": "aws", "login": "key", "password": "secret"}'
 _KAFKA_EXAMPLE = '{"conn_type": "kafka", "extra": {"bootstrap.servers": "host:9092"}}'
 
 
@@ -44,12 +48,14 @@ class Chosen:
         pipeline: The declaration, under the DAG file's constants where there is one.
         kafka_conn_id: The Kafka connection.
         warehouse_conn_id: The warehouse connection.
+        staging_conn_id: The connection of a staging root in S3.
         dag: The DAG file, or None where none was read.
     """
 
     pipeline: Pipeline
     kafka_conn_id: str
     warehouse_conn_id: str
+    staging_conn_id: str
     dag: DagFile | None
 
     def kafka_settings(self) -> KafkaSettings:
@@ -85,6 +91,24 @@ class Chosen:
         typer.echo(f"note     {conn_id} is not defined: looking at {path}, as a DAG run here would", err=True)
         return WarehouseSettings(conn_id, "duckdb", host=str(path.absolute()))
 
+    def staging_connection(self) -> S3Connection | None:
+        """Look the connection of a staging root in S3 up; None where the root is a folder.
+
+        Raises:
+            TopicLedgerError: It is missing or unreadable.
+        """
+        return staging_connection(self.staging_conn_id) if in_s3(self.pipeline.staging_dir) else None
+
+
+def staging_connection(conn_id: str) -> S3Connection:
+    """Look the connection of a staging root in S3 up.
+
+    Raises:
+        TopicLedgerError: It is missing or unreadable.
+    """
+    found = require_connection(conn_id, _STAGING_EXAMPLE)
+    return S3Connection(found.conn_id, found.conn_type, found.login, found.password, found.extra)
+
 
 def choose(dag_file: Path | None, pipeline: str | None, kafka: str | None, warehouse: str | None) -> Chosen:
     """Read the DAG file, which need not be there unless it is named; options win over what it says.
@@ -107,6 +131,7 @@ def choose(dag_file: Path | None, pipeline: str | None, kafka: str | None, wareh
         replace(declared, **changed),
         kafka or constants.get("KAFKA_CONN_ID", KAFKA_CONN_ID),
         warehouse or constants.get("WAREHOUSE_CONN_ID", WAREHOUSE_CONN_ID),
+        constants.get("STAGING_CONN_ID", STAGING_CONN_ID),
         dag,
     )
 

@@ -14,16 +14,22 @@ except ImportError as error:
     raise SystemExit(f"the command needs its extra ({error}): pip install 'topicledger[cli]'") from error
 
 from topicledger import __version__
-from topicledger.checks import Finding, check_topic, check_warehouse, known_positions, one_line, require_ledger
-from topicledger.chosen import KAFKA_CONN_ID, WAREHOUSE_CONN_ID, Chosen, choose
-from topicledger.connections import require_connection
+from topicledger.checks import (
+    Finding,
+    check_staging,
+    check_topic,
+    check_warehouse,
+    known_positions,
+    one_line,
+    require_ledger,
+)
+from topicledger.chosen import KAFKA_CONN_ID, STAGING_CONN_ID, WAREHOUSE_CONN_ID, Chosen, choose, staging_connection
 from topicledger.dag_file import default_path
 from topicledger.errors import TopicLedgerError
 from topicledger.kafka.topic import TopicObserver
 from topicledger.model.schedule import longest_pause
 from topicledger.report.history import books_close, books_table, history_json, history_table
 from topicledger.report.preview import plan_table, preview
-from topicledger.s3.connection import S3Connection
 from topicledger.scaffold import install_line, write_dag_files
 from topicledger.staging.connect import s3_root
 from topicledger.warehouse.connect import open_warehouse
@@ -42,9 +48,6 @@ KafkaOption = Annotated[str | None, typer.Option("--kafka-conn-id", help="The Ka
 WarehouseOption = Annotated[
     str | None, typer.Option("--warehouse-conn-id", help="The warehouse connection, not the file's.")
 ]
-
-_STAGING_CONN_ID = "staging_default"
-_STAGING_EXAMPLE = '{"conn_type": "aws", "login": "key", "password": "secret"}'
 
 
 def main() -> None:
@@ -120,7 +123,7 @@ def check(
     pipeline: PipelineOption = None,
     ddl: Annotated[bool, typer.Option("--ddl", help="Print the tables' DDL; check nothing.")] = False,
 ) -> None:
-    """Tell what would stop a run, one line each, and change nothing. Exit status 1 when anything would."""
+    """Tell what would stop a run, one line each; nothing that stays is changed. Exit status 1 when anything would."""
     chosen = choose(dag_file, pipeline, kafka_conn_id, warehouse_conn_id)
     if ddl:
         typer.echo(open_warehouse(chosen.warehouse_settings(), chosen.pipeline).ddl(), nl=False)
@@ -181,12 +184,10 @@ def accounts(
 def cleanup(
     staging_dir: Annotated[str, typer.Argument(help="The staging root: s3://bucket/prefix.")],
     batch_id: Annotated[str, typer.Argument(help="The run's batch id.")],
-    conn_id: Annotated[str, typer.Option("--conn-id", help="The connection for it.")] = _STAGING_CONN_ID,
+    conn_id: Annotated[str, typer.Option("--conn-id", help="The connection for it.")] = STAGING_CONN_ID,
 ) -> None:
     """Remove a run's staged files from S3, and nothing else; the DAG's clean-up calls this. A repeat is harmless."""
-    found = require_connection(conn_id, _STAGING_EXAMPLE)
-    connection = S3Connection(found.conn_id, found.conn_type, found.login, found.password, found.extra)
-    root = s3_root(staging_dir, connection)
+    root = s3_root(staging_dir, staging_connection(conn_id))
     for name in root.clean_up(batch_id):
         typer.echo(f"removed  {root.location}/{name}")
 
@@ -197,6 +198,10 @@ def _checked(chosen: Chosen, *, explicit: bool) -> Iterator[Finding]:
     try:
         found, known = check_warehouse(chosen.warehouse_settings(), chosen.pipeline)
         yield from found
+    except TopicLedgerError as error:
+        yield Finding("problem", one_line(error))
+    try:
+        yield from check_staging(chosen.pipeline.staging_dir, chosen.staging_connection())
     except TopicLedgerError as error:
         yield Finding("problem", one_line(error))
     dag = chosen.dag

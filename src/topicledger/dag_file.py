@@ -18,6 +18,7 @@ _CONSTANTS = (
     "DAG_ID",
     "KAFKA_CONN_ID",
     "WAREHOUSE_CONN_ID",
+    "STAGING_CONN_ID",
     "PIPELINE",
     "TOPIC",
     "TABLE",

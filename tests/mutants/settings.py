@@ -213,6 +213,8 @@ SETTINGS = (
     ),
 )
 
+_S3_ROOT = "src/topicledger/staging/s3_root.py"
+
 CHECK = (
     Mutant(
         "a retention as long as the pause between two runs is enough",
@@ -245,6 +247,38 @@ CHECK = (
         "        if lacking:\n",
         "        if False:\n",
         ("test_grants_in_postgresql",),
+    ),
+    Mutant(
+        "check leaves the object by which it asked the bucket",
+        ("settings", "staging"),
+        _S3_ROOT,
+        "        finally:\n            self._bucket.remove(name)",
+        "        finally:\n            pass",
+        ("test_command_staging.py::test_a_bucket",),
+    ),
+    Mutant(
+        "check puts into the bucket what it may not remove",
+        ("settings", "staging"),
+        _S3_ROOT,
+        "        self._bucket.remove(name)\n        try:\n",
+        "        try:\n",
+        ("test_a_grant_that_is_missing",),
+    ),
+    Mutant(
+        "check doesn't see that the bucket overwrites",
+        ("settings", "staging"),
+        _S3_ROOT,
+        'if self._bucket.create(name, b""):',
+        "if False:",
+        ("test_a_bucket_that_ignores_the_condition",),
+    ),
+    Mutant(
+        "check doesn't see a full disk",
+        ("settings", "staging"),
+        "src/topicledger/staging/folder.py",
+        "if not free_bytes or (",
+        "if False and (",
+        ("test_a_folder_without_room",),
     ),
     Mutant(
         "the command looks at the declaration alone",

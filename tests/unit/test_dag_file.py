@@ -23,7 +23,7 @@ def test_the_shipped_file() -> None:
     read = read_dag_file(ROOT / "dags" / "user_etl_dag.py")
     assert read.constants["TOPIC"] == "user_signups"
     assert read.constants["MAX_RECORDS"] is None
-    assert (len(read.constants), read.unread, read.schedule, read.events) == (8, (), "@daily", 1000)
+    assert (len(read.constants), read.unread, read.schedule, read.events) == (9, (), "@daily", 1000)
 
 
 def test_what_is_no_literal(tmp_path: Path) -> None:

@@ -61,6 +61,37 @@ def open_folder(path: str) -> int:
     return fd
 
 
+def require_room(folder_fd: int, path: str) -> int:
+    """Ask whether this user may create files in a folder, and whether its disk has room for any; none is created.
+
+    Args:
+        folder_fd: The folder.
+        path: Its path, for messages.
+
+    Returns:
+        How many bytes are free.
+
+    Raises:
+        SettingsError: This user may not write there.
+        RetriableError: Nothing is free.
+    """
+    with translated(f"looking at the folder {path}"):
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder_fd):
+            raise SettingsError(
+                f"this user may not write into the folder {path}, or its file system is read-only: grant it, or set "
+                "another one"
+            )
+        disk = os.fstatvfs(folder_fd)
+    free_bytes, files = disk.f_bavail * disk.f_frsize, disk.f_favail
+    # A file system without a fixed number of files says 0 of 0.
+    if not free_bytes or (disk.f_files and not files):
+        raise RetriableError(
+            f"the disk of the folder {path} is full, with {free_bytes} bytes and {files} files left: nothing can be "
+            "staged there; free space or inodes on it"
+        )
+    return free_bytes
+
+
 @contextlib.contextmanager
 def translated(doing: str) -> Iterator[None]:
     """Let no OSError leave the block.

@@ -5,12 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from topicledger.errors import SettingsError
 from topicledger.model.manifest import StagedFile
-from topicledger.staging.folder import is_staged_name, open_folder, open_staged, translated
+from topicledger.staging.folder import is_staged_name, open_folder, open_staged, require_room, translated
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a look at a root found, where nothing is wrong with it.
+
+    Args:
+        allowed: What this user may do there, as the end of a sentence that begins with the root.
+        disk: The folder of this machine that files are written in.
+        free_bytes: What is free on its disk.
+        note: What can't be known here, or nothing.
+    """
+
+    allowed: str
+    disk: str
+    free_bytes: int
+    note: str = ""
 
 
 class WritingPlace(Protocol):
@@ -76,6 +94,14 @@ class StagingRoot(Protocol):
     def reading(self) -> AbstractContextManager[ReadingPlace]:
         """Open the root for reading; it raises what `writing` does."""
 
+    def access(self) -> Access:
+        """Ask whether a run could stage there; nothing stays.
+
+        Raises:
+            SettingsError: It couldn't: a grant is missing, or the place isn't fit for it.
+            RetriableError: It couldn't now.
+        """
+
 
 class LocalRoot:
     """Implements `StagingRoot` in a folder that all tasks of the pipeline share.
@@ -100,6 +126,13 @@ class LocalRoot:
         """Open the folder."""
         with self._opened() as place:
             yield place
+
+    def access(self) -> Access:
+        """Ask the file system; nothing is written."""
+        with self._opened() as place:
+            free_bytes = require_room(place.folder_fd, self.location)
+        note = f"{self.location} is a folder of this machine: right only where all tasks of a run share it, else use S3"
+        return Access("may be written by this user", self.location, free_bytes, note)
 
     @contextmanager
     def _opened(self) -> Iterator[_LocalPlace]:

@@ -9,6 +9,7 @@ import errno
 import logging
 import os
 import re
+import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,12 +20,14 @@ from topicledger.model.manifest import StagedFile
 from topicledger.private_folder import private_folder
 from topicledger.s3.bucket import Bucket
 from topicledger.s3.connection import EXTRA, S3Connection
-from topicledger.staging.folder import is_staged_name, open_folder, private_disk
-from topicledger.staging.root import ReadingPlace, WritingPlace
+from topicledger.staging.folder import is_staged_name, open_folder, private_disk, require_room
+from topicledger.staging.root import Access, ReadingPlace, WritingPlace
 
 log = logging.getLogger(__name__)
 
 _FOLDER = "topicledger_staging_"
+_ASKED = "kafka_staging_check."
+"""How the empty object is called by which S3 is asked: grants that are given by staged names hold for it, too."""
 _URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._=-]+)*)/?\Z")
 _OF_A_WAREHOUSE = ("bucket", "prefix", "memory_limit")
 """Keys that are of no use here, and don't disturb: one connection may serve warehouse and staging."""
@@ -75,6 +78,28 @@ class S3Root:
     def reading(self) -> Iterator[ReadingPlace]:
         """Open nothing yet: each file is fetched when it is opened."""
         yield _Fetched(self._bucket)
+
+    def access(self) -> Access:
+        """Ask S3 by an empty object that is removed again: it tells who may write only when it is tried."""
+        disk = tempfile.gettempdir()
+        with self.writing() as place:
+            free_bytes = require_room(place.folder_fd, disk)
+        self._ask(f"{_ASKED}{secrets.token_hex(8)}")
+        return Access("may be listed, written, read and removed from, and keeps what is there", disk, free_bytes)
+
+    def _ask(self, name: str) -> None:
+        # Nothing is there yet: what this user may not remove is not put in the first place.
+        self._bucket.remove(name)
+        try:
+            self._bucket.create(name, b"")
+            if self._bucket.create(name, b""):
+                raise SettingsError(
+                    f"{self.location} ignores If-None-Match, so a staged file could be overwritten: use a store that "
+                    "supports conditional writes"
+                )
+            self._bucket.read(name)
+        finally:
+            self._bucket.remove(name)
 
     def clean_up(self, batch_id: str) -> list[str]:
         """Remove every staged file of a run, of all its attempts, and nothing else. A repeat removes nothing.
