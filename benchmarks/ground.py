@@ -22,7 +22,8 @@ from devstack.topics import ensure_topic
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.model.identity import Run, batch_id
 from topicledger.pipeline import Pipeline
-from topicledger.signups import SIGNUPS, simulate
+from topicledger.signups import SIGNUPS
+from topicledger.simulation import simulate
 from topicledger.staging.root import LocalRoot
 from topicledger.warehouse.contract import WarehouseSettings
 

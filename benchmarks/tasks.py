@@ -26,7 +26,7 @@ from benchmarks.peers import airflow_operator
 from topicledger.load import load_batch
 from topicledger.model.manifest import Manifest
 from topicledger.reconcile import reconcile
-from topicledger.signups import simulate
+from topicledger.simulation import simulate
 from topicledger.warehouse.connect import open_warehouse
 from topicledger.warehouse.dialect import DUCKDB, POSTGRES, Dialect
 from topicledger.warehouse.tables import Tables

@@ -106,7 +106,7 @@ def say_how_it_ended(context: Mapping[str, Any]) -> None:
 def generate_and_produce_data(**context: Any) -> None:
     """Simulate the run's sign-ups and produce them; push the receipt. With `events` = 0 produce nothing."""
     from kafka_utils import produce_batch
-    from topicledger.signups import simulate
+    from topicledger.simulation import simulate
     from topicledger.staging.receipts import pushed_receipt
 
     params, run = context["params"], _run(context)

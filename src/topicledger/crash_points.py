@@ -16,7 +16,7 @@ from pathlib import Path
 
 POINTS = (
     "step-01.before_first_record",
-    "step-01.middle",  # of 1,000 records or more
+    "step-01.middle",  # behind each 1,000 records, and the last
     "step-02.acknowledged",
     "step-02.receipt_made",
     "step-03.topic_id_checked",

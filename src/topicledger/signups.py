@@ -1,13 +1,9 @@
-"""The shipped pipeline: the sign-up event, its clean-up, and the simulated source that `make run` uses."""
+"""The shipped pipeline: the sign-up event and its clean-up."""
 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import random
-import struct
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -89,112 +85,3 @@ SIGNUPS = Pipeline(
         Check("email", r"^\s*[^@\s]+@[^@\s]+\s*$", "is not an e-mail address"),
     ),
 )
-
-_FIRST = (
-    "Ada",
-    "Blaise",
-    "Chandra",
-    "Dorothy",
-    "Emmy",
-    "François",
-    "Grace",
-    "Hedy",
-    "Ibn",
-    "Joan",
-    "Katherine",
-)
-_LAST = (
-    "Lovelace",
-    "Pascal",
-    "Vaughan",
-    "Noether",
-    "Hopper",
-    "Núñez",
-    "O'Brien",
-    "Østergård",
-    "Müller",
-    "Ng",
-)
-_DOMAINS = ("Example.com", "Example.org", "Example.net", "Mail.Example")
-_COUNTRIES = ("DE", "FR", "GB", "US", "IN", "BR", "JP", "NG", "SE", "ZA")
-_PLANS = ("free", "free", "free", "pro", "team")
-_SOURCES = ("organic", "ads", "referral", "social")
-_DAY_S = 86_400
-
-_BLOCK = 1_000
-_DRAW = struct.Struct("<16sIIQ")
-"""Random numbers of one sign-up: its id, the person, the user's number, the rest."""
-_PEOPLE = tuple(
-    (f'"username":" {first.lower()}', f'"email":"{first}.', f'"{first} {last}"') for first in _FIRST for last in _LAST
-)
-_CHOICES = tuple(
-    f'"country":"{country}","plan":"{plan}","source":"{source}","marketing_opt_in":{opt_in},"signed_up_at":"'
-    for country, plan, source, opt_in in product(_COUNTRIES, _PLANS, _SOURCES, ("true", "false"))
-)
-_MINUTES = tuple(f"{hour:02}:{minute:02}" for hour, minute in product(range(24), range(60)))
-
-
-def simulate(
-    count: int, *, malformed: float, seed: int, run_key: str, at: dt.datetime
-) -> Iterator[tuple[bytes, bytes]]:
-    """Simulate a batch of sign-ups: the same (run_key, seed) gives the same bytes, however often it is asked.
-
-    That is what makes a producer's retry harmless: its records carry the same `event_id`s and payloads.
-
-    Args:
-        count: How many records.
-        malformed: Share of them that are broken, from 0 to 1; exactly `round(count * malformed)` are.
-        seed: The simulation's seed.
-        run_key: Names the run; another run gives other `event_id`s.
-        at: The run's own time, not the clock: the sign-ups happened in the 24 hours before it.
-
-    Yields:
-        (key, value): the key is `user_id`.
-    """
-    digest = hashlib.sha256(f"{seed}:{run_key}".encode()).digest()
-    rng = random.Random(digest)  # noqa: S311 - simulated data, no secret
-    broken = set(rng.sample(range(count), round(count * malformed)))
-    start = at.astimezone(dt.UTC) - dt.timedelta(seconds=_DAY_S)
-    midnight_s = start.hour * 3600 + start.minute * 60 + start.second
-    days = [f"{start + dt.timedelta(days=day):%Y-%m-%d}" for day in (0, 1)]
-    for first in range(0, count, _BLOCK):
-        drawn = rng.randbytes(_DRAW.size * min(_BLOCK, count - first))
-        for index, (identifier, person, user, rest) in enumerate(_DRAW.iter_unpack(drawn), first):
-            key, value = _sign_up(identifier.hex(), person, user % 100_000_000, rest, midnight_s, days)
-            yield key, _break(value, index) if index in broken else value
-
-
-def _sign_up(
-    identifier: str, person: int, user_id: int, rest: int, start_s: int, days: Sequence[str]
-) -> tuple[bytes, bytes]:
-    """Make one sign-up of its random numbers. Most of its text lies ready: millions are made for a benchmark."""
-    username, email, full_name = _PEOPLE[person % len(_PEOPLE)]
-    if not person >> 16 & 15:
-        full_name = "null"
-    day, second = divmod(start_s + rest % _DAY_S, _DAY_S)
-    minute, second = divmod(second, 60)
-    value = (
-        f'{{"event_id":"{identifier[:8]}-{identifier[8:12]}-4{identifier[13:16]}-a{identifier[17:20]}-{identifier[20:]}",'
-        f'"user_id":{user_id},{username}{user_id % 1000} ",'
-        f'{email}{user_id}@{_DOMAINS[person >> 24 & 3]}","full_name":{full_name},'
-        f"{_CHOICES[(rest >> 44) % len(_CHOICES)]}"
-        f'{days[day]}T{_MINUTES[minute]}:{second:02}.{(rest >> 20) % 1_000_000:06}+00:00"}}'
-    )
-    return b"%d" % user_id, value.encode()
-
-
-def _break(value: bytes, index: int) -> bytes:
-    """Break a record in one of the ways that real producers do."""
-    match index % 6:
-        case 0:
-            return value[: len(value) // 2]
-        case 1:
-            return b"<html>502 Bad Gateway</html>"
-        case 2:
-            return value.replace(b'"country":"', b'"country":"X', 1)
-        case 3:
-            return value.replace(b'"user_id":', b'"user_id":"', 1).replace(b',"username"', b'","username"', 1)
-        case 4:
-            return value.replace(b"@Example", b"\xff\xfe@Example", 1) if b"@Example" in value else b"\xff" + value
-        case _:
-            return value.replace(b'"email"', b'"e_mail"', 1)

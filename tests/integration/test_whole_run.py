@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from tests.support.steps import Case, OneRun, run_steps
-from topicledger.signups import simulate
+from topicledger.simulation import simulate
 
 AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 

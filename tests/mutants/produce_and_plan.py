@@ -8,7 +8,7 @@ _UTILS = "dags/kafka_utils.py"
 _PRODUCER = "src/topicledger/kafka/producer.py"
 _PLANNING = "src/topicledger/model/planning.py"
 _PLANNER = "src/topicledger/planner.py"
-_SIGNUPS = "src/topicledger/signups.py"
+_SIMULATION = "src/topicledger/simulation.py"
 _LEDGER = "src/topicledger/warehouse/ledger.py"
 _SQL = "src/topicledger/warehouse/sql_warehouse.py"
 _RECEIPTS = "src/topicledger/staging/receipts.py"
@@ -84,7 +84,7 @@ PRODUCE = (
         ("step 2",),
         _PRODUCER,
         "except BufferError:\n",
-        "except BufferError:\n                return\n",
+        "except BufferError:\n                    break\n",
         ("test_a_full_queue_drops_nothing",),
     ),
     Mutant(
@@ -114,7 +114,7 @@ PRODUCE = (
     Mutant(
         "event ids are random in every attempt",
         ("step 1", "guarantee 5"),
-        _SIGNUPS,
+        _SIMULATION,
         "rng = random.Random(digest)",
         "rng = random.Random()",
         ("test_the_same_run_simulates_the_same_bytes",),
@@ -122,7 +122,7 @@ PRODUCE = (
     Mutant(
         "sign-ups have the clock's time",
         ("step 1", "guarantee 5"),
-        _SIGNUPS,
+        _SIMULATION,
         "start = at.astimezone(dt.UTC)",
         "start = dt.datetime.now(dt.UTC)",
         ("test_the_same_run_simulates_the_same_bytes", "test_sign_ups_lie_in_the_day_before_the_run"),

@@ -6,7 +6,8 @@ import datetime as dt
 
 import msgspec
 
-from topicledger.signups import SignUp, simulate
+from topicledger.signups import SignUp
+from topicledger.simulation import simulate
 
 AT = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 

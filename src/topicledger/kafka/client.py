@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from topicledger.kafka.failures import ErrorMemory, translated
@@ -54,14 +54,21 @@ def consumer_client(settings: KafkaSettings, group_id: str, memory: ErrorMemory,
         return Consumer(_watched(config, memory), logger=client_log)
 
 
-def producer_client(settings: KafkaSettings, memory: ErrorMemory) -> Producer:
+def producer_client(
+    settings: KafkaSettings, memory: ErrorMemory, report: Callable[[KafkaError | None, Message], None]
+) -> Producer:
     """Make an idempotent producer; nothing is sent yet.
+
+    Args:
+        settings: The connection.
+        memory: Keeps the client's errors.
+        report: Gets every record's delivery report.
 
     Raises:
         SettingsError: librdkafka refuses a key.
     """
     with translated("configuring a producer", settings):
-        return Producer(_watched(settings.producer(), memory), logger=client_log)
+        return Producer(_watched({**settings.producer(), "on_delivery": report}, memory), logger=client_log)
 
 
 def _watched(config: dict[str, Any], memory: ErrorMemory) -> dict[str, Any]:
