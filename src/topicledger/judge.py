@@ -46,14 +46,12 @@ class Judged:
     """The verdict over one chunk of values.
 
     Args:
-        columns: The clean columns of the accepted records, in the pipeline's order.
-        accepted: Index of each accepted record in the chunk, ascending; as long as `columns`.
-        rejected: (index, reason) of each rejected one, ascending.
+        columns: The clean columns of the accepted records, those not in `rejected`, in the chunk's order.
+        rejected: (index in the chunk, reason) of each rejected one, ascending.
         unknown_fields: Fields in accepted and rejected records that the event type doesn't have.
     """
 
     columns: pa.RecordBatch
-    accepted: Sequence[int]
     rejected: Sequence[tuple[int, RejectedRecord]]
     unknown_fields: int
 
@@ -87,19 +85,15 @@ class Judge:
         rejected: _Broken = {}
         broken: _Broken = {}
         arrays, unknown_fields = self._decoded(values, rejected, broken)
-        accepted: Sequence[int] = range(len(values))
-        if rejected:
-            accepted = [index for index in accepted if index not in rejected]
         self._find_broken(arrays, broken)
         if broken:
-            arrays, accepted = _without(arrays, accepted, broken, rejected)
-        columns = self._clean(arrays, len(accepted))
+            arrays = _without(arrays, broken, rejected, len(values))
+        columns = self._clean(arrays, len(values) - len(rejected))
         broken = self._find_unfit(columns)
         if broken:
-            columns, accepted = _without(columns, accepted, broken, rejected)
+            columns = _without(columns, broken, rejected, len(values))
         return Judged(
             columns=pa.RecordBatch.from_arrays(list(columns.values()), schema=self.columns),
-            accepted=accepted,
             rejected=sorted(rejected.items()),
             unknown_fields=unknown_fields,
         )
@@ -124,17 +118,22 @@ class Judge:
     def _events(self, values: Sequence[bytes], first: int, rejected: _Broken) -> tuple[list[msgspec.Struct], int]:
         """Decode each value with the strict type; only what it refuses takes the longer way."""
         events: list[msgspec.Struct] = []
-        append, decode, unknown_fields = events.append, self._decode_strict, 0
-        for index, value in enumerate(values, first):
+        decoded = map(self._decode_strict, values)
+        refused = unknown_fields = 0
+        while True:
             try:
-                append(decode(value))
+                # What came before a value that is refused stays, and the map goes on behind it.
+                events.extend(decoded)
             except (msgspec.MsgspecError, ValueError, RecursionError):
+                index = len(events) + refused
                 try:
-                    unknown_fields += self._unknown_fields(value)
-                    append(self._decode(value))
+                    unknown_fields += self._unknown_fields(values[index])
+                    events.append(self._decode(values[index]))
                 except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-                    rejected[index] = rejection(value, error)
-        return events, unknown_fields
+                    rejected[first + index] = rejection(values[index], error)
+                    refused += 1
+            else:
+                return events, unknown_fields
 
     def _unknown_fields(self, value: bytes) -> int:
         """Count the fields that the event type doesn't have; the whole document must be valid for that."""
@@ -207,22 +206,22 @@ class Judge:
 
 
 def _without(
-    columns: Mapping[str, pa.Array[Any]], accepted: Sequence[int], broken: _Broken, rejected: _Broken
-) -> tuple[dict[str, pa.Array[Any]], Sequence[int]]:
-    """Take the broken rows out of the columns and into `rejected`."""
+    columns: Mapping[str, pa.Array[Any]], broken: _Broken, rejected: _Broken, count: int
+) -> dict[str, pa.Array[Any]]:
+    """Take the broken rows out of the columns and, under their index in the chunk, into `rejected`."""
+    accepted = [index for index in range(count) if index not in rejected]
     rejected.update((accepted[row], reason) for row, reason in broken.items())
     keep = pa.array([row not in broken for row in range(len(accepted))])
-    kept = {name: column.filter(keep) for name, column in columns.items()}
-    return kept, [index for row, index in enumerate(accepted) if row not in broken]
+    return {name: column.filter(keep) for name, column in columns.items()}
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
-    if kind != _TIMES or None in values:
+    if kind != _TIMES:
         return pa.array(values, type=kind)
     try:
         # Arrow asks each time for its zone; a difference of two times in UTC needs none, a fifth of the cost.
         since = pa.array(list(map(sub, values, repeat(_EPOCH))), _SINCE_EPOCH)
-    except TypeError:  # a time without a zone, which the event type lets through
+    except TypeError:  # none, or a time without a zone, which the event type lets through
         return pa.array(values, type=kind)
     times: pa.Array[Any] = since.view(pa.int64()).view(kind)
     return times

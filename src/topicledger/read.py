@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from topicledger.crash_points import crash_point
+from topicledger.garbage import seldom_collected
 from topicledger.judge import Judge
 from topicledger.kafka.reader import RangeReader
 from topicledger.kafka.settings import KafkaSettings
@@ -29,7 +30,7 @@ def read_slice(
         IntegrityError: The log was truncated below the ledger's position.
         SettingsError: A grant is missing, credentials are wrong, or the pipeline's clean-up fails.
     """
-    with RangeReader(kafka, plan, group_id, receipt) as reader:
+    with seldom_collected(), RangeReader(kafka, plan, group_id, receipt) as reader:
         stager = Stager(judge, sink)
         for chunk in reader.chunks():
             crash_point("step-09.chunk_read")

@@ -6,7 +6,6 @@ would stage, as Arrow batches. Log lines go back too, so that they end up in the
 
 from __future__ import annotations
 
-import gc
 import logging
 import pickle
 import signal
@@ -88,8 +87,6 @@ def main(fd: int) -> None:
     """Serve the one slice that comes through the pipe `fd`, then end."""
     # An interrupt from the keyboard reaches the whole group: the starting process ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A chunk is tens of thousands of objects without cycles; looking through them for some costs a tenth.
-    gc.set_threshold(1_000_000)
     connection = Connection(fd)
     pipe = _Pipe(connection)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -70,22 +70,27 @@ class Stager:
         """
         stage_jumps(self._sink, chunk.jumps, "invisible")
         self.tally.records += len(chunk.values)
+        coordinates = _coordinates(chunk)
         live: Sequence[int] = range(len(chunk.values))
-        values = chunk.values
-        if None in values:
-            live = [index for index, value in enumerate(values) if value is not None]
-            self._add_tombstones(chunk, [index for index, value in enumerate(values) if value is None])
-        judged = self._judge.chunk([value for value in values if value is not None])
+        tombstones: Sequence[int] = ()
+        values = cast("Sequence[bytes]", chunk.values)
+        if None in chunk.values:
+            live = [index for index, value in enumerate(chunk.values) if value is not None]
+            tombstones = [index for index, value in enumerate(chunk.values) if value is None]
+            values = [value for value in chunk.values if value is not None]
+            self._sink.tombstones.write(_at(tombstones, coordinates[:2]))
+        judged = self._judge.chunk(values)
         self.tally.unknown_fields += judged.unknown_fields
-        self._add_rows(chunk, [live[index] for index in judged.accepted], judged.columns)
-        if judged.rejected:
-            self._add_dead_letters(chunk, [(live[index], reason) for index, reason in judged.rejected])
+        rejected = [(live[index], reason) for index, reason in judged.rejected]
+        if judged.columns.num_rows:
+            others = [*tombstones, *(index for index, _ in rejected)]
+            self._sink.rows.write([*judged.columns.columns, *_without(others, coordinates)])
+        if rejected:
+            self._add_dead_letters(chunk, rejected, coordinates)
 
-    def _add_rows(self, chunk: Chunk, indices: Sequence[int], columns: pa.RecordBatch) -> None:
-        if indices:
-            self._sink.rows.write([*columns.columns, *_coordinates(chunk, indices)])
-
-    def _add_dead_letters(self, chunk: Chunk, rejected: Sequence[tuple[int, RejectedRecord]]) -> None:
+    def _add_dead_letters(
+        self, chunk: Chunk, rejected: Sequence[tuple[int, RejectedRecord]], coordinates: Sequence[pa.Array[Any]]
+    ) -> None:
         for index, reason in rejected:
             self.tally.add_dead_letter(chunk.partitions[index], chunk.offsets[index], reason.reason, str(reason))
         indices = [index for index, _ in rejected]
@@ -97,10 +102,7 @@ class Stager:
             [_headers(chunk.headers(index)) for index in indices],
         ]
         columns: list[pa.Array[Any]] = [pa.array(column, pa.string()) for column in texts]
-        self._sink.dead_letters.write([*columns, *_coordinates(chunk, indices)])
-
-    def _add_tombstones(self, chunk: Chunk, indices: Sequence[int]) -> None:
-        self._sink.tombstones.write(_coordinates(chunk, indices)[:2])
+        self._sink.dead_letters.write([*columns, *_at(indices, coordinates)])
 
 
 def stage_jumps(sink: StagingSink, jumps: Sequence[OffsetRange], kind: str) -> None:
@@ -115,18 +117,29 @@ def stage_jumps(sink: StagingSink, jumps: Sequence[OffsetRange], kind: str) -> N
         sink.jumps.write(columns)
 
 
-def _coordinates(chunk: Chunk, indices: Sequence[int]) -> list[pa.Array[Any]]:
+def _coordinates(chunk: Chunk) -> Sequence[pa.Array[Any]]:
     millis = pa.array(chunk.timestamps_ms, pa.int64())
     known = pc.and_(pc.greater_equal(millis, pa.scalar(_FIRST_MS)), pc.less_equal(millis, pa.scalar(_LAST_MS)))
-    columns: list[pa.Array[Any]] = [
+    return [
         pa.array(chunk.partitions, pa.int32()),
         pa.array(chunk.offsets, pa.int64()),
         pc.if_else(known, millis, None).cast(MILLISECONDS),
     ]
-    if len(indices) == len(chunk.partitions):
-        return columns
+
+
+def _at(indices: Sequence[int], columns: Sequence[pa.Array[Any]]) -> Sequence[pa.Array[Any]]:
     picked = pa.array(indices, pa.int64())
     return [column.take(picked) for column in columns]
+
+
+def _without(indices: Sequence[int], columns: Sequence[pa.Array[Any]]) -> Sequence[pa.Array[Any]]:
+    if not indices:
+        return columns
+    kept = bytearray(b"\1") * len(columns[0])
+    for index in indices:
+        kept[index] = 0
+    mask = pa.Array.from_buffers(pa.uint8(), len(kept), [None, pa.py_buffer(kept)]).cast(pa.bool_())
+    return [column.filter(mask) for column in columns]
 
 
 def _base64(data: bytes | None) -> str | None:

@@ -29,8 +29,8 @@ RECORDS = (
         "a byte order mark is passed over",
         ("step 11", "records"),
         _JUDGE,
-        "append(decode(value))",
-        r'append(decode(value.removeprefix(b"\xef\xbb\xbf")))',
+        "decoded = map(self._decode_strict, values)",
+        r'decoded = (self._decode_strict(value.removeprefix(b"\xef\xbb\xbf")) for value in values)',
         ("unit/test_judge.py::test_bad_value[BOM]",),
     ),
     Mutant(

@@ -95,7 +95,13 @@ SIGN_UP_JSON = {
 def judged_rows(judged: Judged) -> dict[int, tuple[Any, ...]]:
     """The judged values by their index, as `stored_rows` reads them back."""
     columns = [_plain(judged.columns.column(i), judged.columns.schema.names[i]) for i in range(len(_COLUMNS))]
-    return dict(zip(judged.accepted, zip(*columns, strict=True), strict=True))
+    return dict(zip(accepted(judged), zip(*columns, strict=True), strict=True))
+
+
+def accepted(judged: Judged) -> list[int]:
+    """The indices of the rows: all that aren't rejected, in their order."""
+    rejected = {index for index, _ in judged.rejected}
+    return [index for index in range(judged.columns.num_rows + len(rejected)) if index not in rejected]
 
 
 def _plain(column: pa.Array[Any], name: str) -> list[Any]:

@@ -49,11 +49,9 @@ values = st.binary(max_size=60) | documents | nearly_good | damaged | st.sampled
 
 
 def require_one_verdict_each(judged: Judged, chunk: Sequence[bytes]) -> None:
-    accepted, rejected = list(judged.accepted), [index for index, _ in judged.rejected]
-    assert accepted == sorted(accepted)
-    assert rejected == sorted(rejected)
-    assert sorted([*accepted, *rejected]) == list(range(len(chunk)))
-    assert judged.columns.num_rows == len(accepted)
+    rejected = [index for index, _ in judged.rejected]
+    assert rejected == sorted(set(rejected) & set(range(len(chunk))))
+    assert judged.columns.num_rows + len(rejected) == len(chunk)
     assert judged.columns.schema.names == [column.name for column in SIGNUPS.columns]
 
 
@@ -129,7 +127,7 @@ def test_unknown_fields_are_counted_and_kept_out() -> None:
     """Fields that the event doesn't have are counted over the chunk, and a row has only the declared columns."""
     judged = JUDGE.chunk([good(1, x=1, y={"z": [1]}), good(2), good(3, x=None)])
     assert judged.unknown_fields == 3
-    assert len(judged.accepted) == 3
+    assert judged.columns.num_rows == 3
     assert judged.columns.schema.names == [column.name for column in SIGNUPS.columns]
 
 
@@ -202,7 +200,6 @@ def test_what_a_column_cant_hold_is_rejected_alone() -> None:
         (2, "invalid_event"),
         (3, "out_of_range"),
     ]
-    assert list(judged.accepted) == [0, 4]
     assert judged.columns.to_pylist() == [
         {"id": "a", "count": 1, "heavy": True},
         {"id": "e", "count": -(2**63), "heavy": False},
@@ -256,8 +253,8 @@ def test_what_a_clean_up_makes_or_lets_through_is_judged(changes: dict[str, Any]
     """A value that the table couldn't take costs its own record only, also when the clean-up made it."""
     fields = {"id": event_id(1), "text": "", "at": "2026-01-01T00:00:00Z", "days": 1}
     judged = Judge(SPANS).chunk([_json(fields), _json({**fields, **changes}), _json(fields)])
-    assert list(judged.accepted) == [0, 2]
     [(index, rejected)] = judged.rejected
+    assert judged.columns.num_rows == 2
     assert (index, rejected.reason) == (1, reason)
     assert says in str(rejected)
 

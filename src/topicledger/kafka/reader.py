@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby, repeat
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -170,11 +171,11 @@ class RangeReader:
         if any(map(_ERROR, messages)):
             records = [message for message in messages if message.error() is None]
             events = [message for message in messages if message.error() is not None]
-        kept = self._take(records)
+        partitions, kept = self._take(records)
         for event in events:
             self._take_event(event)
         return Chunk(
-            partitions=list(map(_PARTITION, kept)),
+            partitions=partitions,
             offsets=list(map(_OFFSET, kept)),
             timestamps_ms=[ms if kind and ms != _NO_TIMESTAMP else None for kind, ms in map(_TIMESTAMP, kept)],
             values=list(map(_VALUE, kept)),
@@ -183,17 +184,19 @@ class RangeReader:
             jumps=self._jumps.take(),
         )
 
-    def _take(self, records: Sequence[ConsumedMessage]) -> Sequence[ConsumedMessage]:
+    def _take(self, records: Sequence[ConsumedMessage]) -> tuple[list[int], list[ConsumedMessage]]:
+        partitions: list[int] = []
         kept: list[ConsumedMessage] = []
         for partition, run in _runs(records):
             progress = self._progress[partition]
             inside = progress.take(run)
             if self._ours is not None:
                 self._seen += sum(self._ours in headers for headers in map(_HEADERS, inside) if headers)
+            partitions.extend(repeat(partition, len(inside)))
             kept.extend(inside)
             if progress.reached_end and not progress.done:
                 self._finish(progress)
-        return kept
+        return partitions, kept
 
     def _take_event(self, event: ConsumedMessage) -> None:
         error = event.error()
@@ -250,12 +253,9 @@ class RangeReader:
 
 def _runs(messages: Sequence[ConsumedMessage]) -> Iterator[tuple[int, Sequence[ConsumedMessage]]]:
     """Split into runs of one partition; a fetch brings records partition by partition, so runs are long."""
-    partitions = list(map(_PARTITION, messages))
     start = 0
-    while start < len(partitions):
-        partition, end = partitions[start], start + 1
-        while end < len(partitions) and partitions[end] == partition:
-            end += 1
+    for partition, run in groupby(map(_PARTITION, messages)):
+        end = start + len(list(run))
         yield partition, messages[start:end]
         start = end
 

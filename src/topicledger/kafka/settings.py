@@ -86,6 +86,8 @@ _CONSUMER_DEFAULTS: Mapping[str, Any] = {
     "queued.min.messages": 100_000,
     "queued.max.messages.kbytes": 65_536,
     "fetch.wait.max.ms": 100,
+    # Once its queue is full the client fetches no more for so long; its own second is far longer than a queue lasts.
+    "fetch.queue.backoff.ms": 10,
 }
 
 
