@@ -109,6 +109,31 @@ def test_a_position_row_that_vanished(place: Place) -> None:
     assert warehouse.history(1) == ()
 
 
+def test_two_hundred_partitions(place: Place) -> None:
+    """A first run of many partitions adds and moves each position row, and a second only those of its plan."""
+    warehouse = place.ready()
+    there = Position(TOPIC, TOPIC_ID, 150, 2**40, 2**40, None, 3)
+    warehouse.add_positions([there])
+    many = [Position(TOPIC, TOPIC_ID, p, p, p, p % 3 or None) for p in range(200)]
+    warehouse.add_positions([*reversed(many), Position(TOPIC, "another", 7, 1, 1, 9)])
+    of_topic = {p.partition: p for p in warehouse.positions(TOPIC) if p.topic_id == TOPIC_ID}
+    assert of_topic == {p.partition: p for p in many} | {150: there}
+    moved = [
+        msgspec.structs.replace(p, position=p.position + 2**33, leader_epoch=p.partition % 2 or None) for p in many
+    ]
+    moved[150] = msgspec.structs.replace(there, position=2**41, leader_epoch=7)
+    with warehouse.loading() as transaction:
+        transaction.lock_positions()
+        with pytest.raises(IntegrityError, match="partition 200"):
+            transaction.advance([*moved, Position(TOPIC, TOPIC_ID, 200, 0, 1)], acceptance(warehouse, ()))
+    assert {p.partition: p for p in warehouse.positions(TOPIC) if p.topic_id == TOPIC_ID} == of_topic
+    with warehouse.loading() as transaction:
+        transaction.lock_positions()
+        transaction.advance(moved[100:], acceptance(warehouse, ()))
+        transaction.commit()
+    assert warehouse.positions(TOPIC) == (*many[:100], *moved[100:], Position(TOPIC, "another", 7, 1, 1, 9))
+
+
 def test_closing_twice(place: Place) -> None:
     """A repeat of close does nothing."""
     warehouse = place.ready()

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.object_store import ObjectStore
 from tests.support.records import Record, good, sign_ups
+from tests.support.snowflake_emulator import running_emulator
 from tests.support.steps import Case, OneRun, make_case, run_steps
 from tests.support.topics import Topics
 from topicledger.warehouse.contract import WarehouseSettings
 
-SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("postgres", "folder", "s3")]
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("postgres", "folder", "s3", "snowflake")]
+
+
+@pytest.fixture
+def snowflake_settings(tmp_path: Path) -> Iterator[WarehouseSettings]:
+    """An empty database of an emulator; nothing here has run on a real account."""
+    folder = tmp_path / "snowflake"
+    folder.mkdir()
+    with running_emulator(folder) as emulator:
+        yield emulator.account()
 
 
 @pytest.fixture(params=["duckdb", *SLOW])

@@ -198,8 +198,8 @@ PLAN = (
         "positions are added although they are there",
         ("step 4",),
         _LEDGER,
-        "SELECT {marks} WHERE NOT EXISTS",
-        "SELECT {marks} WHERE TRUE OR NOT EXISTS",
+        "AS v({new})) n WHERE NOT EXISTS",
+        "AS v({new})) n WHERE TRUE OR NOT EXISTS",
         ("test_positions_are_added_once[duckdb]",),
     ),
     Mutant(

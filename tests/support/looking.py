@@ -15,6 +15,7 @@ import psycopg
 
 from tests.docs.pages import fences, read
 from tests.support.object_store import fetch
+from tests.support.snowflake_emulator import look
 from topicledger.warehouse.contract import WarehouseSettings
 
 
@@ -26,6 +27,8 @@ def query(place: WarehouseSettings, statement: str) -> list[tuple[Any, ...]]:
     if is_lake(place):
         with TemporaryDirectory() as fetched:
             return _query_views(place, statement, fetched)
+    if place.conn_type == "snowflake":
+        return look(place, statement)
     dsn = f"host={place.host} port={place.port} user={place.login} dbname={place.schema}"
     with psycopg.connect(dsn, autocommit=True) as session:
         cursor = session.execute(statement.encode())

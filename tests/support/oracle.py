@@ -79,7 +79,7 @@ class Oracle:
         found = query(
             self._place,
             "SELECT topic_id, partition, origin, position FROM topicledger_positions "
-            f"WHERE target LIKE '%.{self._table}'",
+            f"WHERE LOWER(target) LIKE '%.{self._table}'",
         )
         return {(topic_id, partition): (origin, position) for topic_id, partition, origin, position in found}
 
@@ -109,8 +109,8 @@ class Oracle:
 
     def _dead_letters(self) -> frozenset[Coordinates]:
         """The dead letters' coordinates; each has its record's exact bytes."""
-        columns = '_kafka_topic_id, _kafka_partition, _kafka_offset, "value"'
-        found = query(self._place, f"SELECT {columns} FROM {self._table}_dead_letters")
+        columns = "_kafka_topic_id, _kafka_partition, _kafka_offset, d.value"
+        found = query(self._place, f"SELECT {columns} FROM {self._table}_dead_letters d")
         for topic_id, partition, offset, value in found:
             assert self.values[topic_id, partition, offset] == bytes(value)
         assert len({row[:3] for row in found}) == len(found), "a dead letter that is there twice"
@@ -133,7 +133,7 @@ class Oracle:
         """The sums of the accounts of all the target's batches: loaded, duplicates, dead letters, tombstones."""
         found = query(
             self._place,
-            f"SELECT CAST(accounts AS varchar) FROM topicledger_batches WHERE target LIKE '%.{self._table}' "
+            f"SELECT CAST(accounts AS varchar) FROM topicledger_batches WHERE LOWER(target) LIKE '%.{self._table}' "
             "AND accounts IS NOT NULL",
         )
         accounts = [json.loads(text) for (text,) in found]

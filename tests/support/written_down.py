@@ -38,6 +38,7 @@ class WrittenDown:
     statements: list[str] = field(default_factory=list)
     opened: list[dict[str, Any]] = field(default_factory=list)
     answers: list[tuple[str, list[tuple[Any, ...]]]] = field(default_factory=list)
+    written: list[tuple[str, int]] = field(default_factory=list)
 
     def connect(self, **given: Any) -> _Session:
         """Take the place of the connector's own `connect`."""
@@ -85,7 +86,7 @@ class _Cursor:
         self.book.statements.append(f"{sql};" if not values else f"{sql}; -- {len(values)} bound")
         found = (rows for pattern, rows in (*self.book.answers, *_ANSWERS) if re.match(pattern, sql))
         self.rows = next(found, [])
-        self.rowcount = next((count for pattern, count in _WRITTEN if re.match(pattern, sql)), 0)
+        self.rowcount = next((count for pattern, count in (*self.book.written, *_WRITTEN) if re.match(pattern, sql)), 0)
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         return self.rows

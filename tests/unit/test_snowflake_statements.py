@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,21 @@ SETTINGS = WarehouseSettings(
     extra={"account": "org-account", "database": "LAKE", "warehouse": "LOADING", "role": "LOADER"},
 )
 FIRST = Position(TOPIC, TOPIC_ID, 0, 0, 0)
+ACCEPTED = LedgerRow(
+    batch_id="b",
+    plan_id="p",
+    pipeline="events_pipeline",
+    target="PUBLIC.EVENTS",
+    run_id="manual",
+    topic=TOPIC,
+    topic_id=TOPIC_ID,
+    planned=(),
+    applied=(OffsetRange(0, 10, 5),),
+    manifest=Acceptance("b", "manual", ("truncated:0:5:10",)),
+    receipt=None,
+    accounts=None,
+    sha256="",
+)
 
 __all__ = ["written_down"]
 
@@ -75,24 +91,22 @@ def test_the_statements_that_create_tables(warehouse: Warehouse, written_down: W
 
 def test_the_statements_of_planning(warehouse: Warehouse, written_down: WrittenDown) -> None:
     """Positions are added behind an update of one row, and set back by an update that compares."""
-    warehouse.add_positions([FIRST])
-    accepted = LedgerRow(
-        batch_id="b",
-        plan_id="p",
-        pipeline="events_pipeline",
-        target=warehouse.target,
-        run_id="manual",
-        topic=TOPIC,
-        topic_id=TOPIC_ID,
-        planned=(),
-        applied=(OffsetRange(0, 10, 5),),
-        manifest=Acceptance("b", "manual", ("truncated:0:5:10",)),
-        receipt=None,
-        accounts=None,
-        sha256="",
-    )
-    warehouse.set_back(FIRST, msgspec.structs.replace(FIRST, generation=1), accepted)
+    warehouse.add_positions([Position(TOPIC, TOPIC_ID, 1, 7, 9, 3, 2), FIRST])
+    warehouse.set_back(FIRST, msgspec.structs.replace(FIRST, generation=1), ACCEPTED)
     require_text("planning.sql", written_down.text())
+
+
+def test_many_partitions_cost_few_statements(warehouse: Warehouse, written_down: WrittenDown) -> None:
+    """A thousand position rows are added by one statement and moved by one; with more of them there are more."""
+    many = [msgspec.structs.replace(FIRST, partition=p) for p in range(2_000)]
+    warehouse.add_positions([*many, msgspec.structs.replace(FIRST, partition=2_000)])
+    added = [s for s in written_down.statements if s.startswith('INSERT INTO "PUBLIC"."TOPICLEDGER_POSITIONS"')]
+    assert [s.count("(") - added[2].count("(") for s in added] == [999, 999, 0]
+    moves = r"UPDATE .* FROM \(SELECT"
+    written_down.written.append((moves, 1_000))
+    with warehouse.loading() as transaction, pytest.raises(IntegrityError, match="1000 of 1 rows were written"):
+        transaction.advance([*many, msgspec.structs.replace(FIRST, partition=2_000)], ACCEPTED)
+    assert len([s for s in written_down.statements if re.match(moves, s)]) == 3
 
 
 def test_the_statements_of_reading(warehouse: Warehouse, written_down: WrittenDown) -> None:

@@ -7,7 +7,7 @@ constraint and no index; key and ledger rest on anti-joins, and on writers exclu
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -132,11 +132,6 @@ class DuckdbSession:
         """Run one statement and return how many rows it wrote."""
         rows = self.query(sql, values)
         return int(rows[0][0]) if rows else 0
-
-    def execute_many(self, sql: str, values: Iterable[Sequence[Any]]) -> None:
-        """Run one statement for each row of values."""
-        for row in values:
-            self.execute(sql, row)
 
     def copy(self, table: str, columns: Sequence[StoredColumn], stream: BinaryIO, block_bytes: int) -> None:
         """Copy a staged stream to its end, as Arrow's batches, block by block."""

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -17,6 +19,9 @@ from topicledger.model.plan import OffsetRange, Position, Receipt
 from topicledger.warehouse.dialect import Dialect
 from topicledger.warehouse.session import Session
 from topicledger.warehouse.tables import BATCHES, POSITIONS, StoredColumn, Tables
+
+_IN_ONE_STATEMENT = 1_000
+"""How many position rows one statement writes at most."""
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _JSON: dict[str, Any] = {
@@ -48,41 +53,49 @@ class LedgerTables:
 
     def add_positions(self, session: Session, positions: Sequence[Position]) -> None:
         """Insert the position rows whose key isn't there."""
-        table, mark = self._tables.positions.sql, self._dialect.mark
-        marks = ", ".join(f"CAST({mark} AS {self._dialect.types[column.type]})" for column in POSITIONS)
-        sql = (
-            f"INSERT INTO {table} (target, {self._position_columns}) "
-            f"SELECT {marks} WHERE NOT EXISTS (SELECT 1 FROM {table} "
-            f"WHERE target = {mark} AND topic_id = {mark} AND partition = {mark}){self._dialect.ignore_repeat}"
+        table, mark, types = self._tables.positions.sql, self._dialect.mark, self._dialect.types
+        casts = ", ".join(
+            [f"CAST({mark} AS {types[column.type]})" for column in POSITIONS[:3]]
+            + [f"CAST(new_{column.name} AS {types[column.type]})" for column in POSITIONS[3:]]
         )
-        target = self._tables.target
-        # One order for all sessions, so that two planners can't wait for each other in a circle.
-        ordered = sorted(positions, key=lambda p: (p.topic_id, p.partition))
-        session.execute_many(
-            sql, [(target, *msgspec.structs.astuple(p), target, p.topic_id, p.partition) for p in ordered]
-        )
-
-    def advance(self, session: Session, position: Position) -> None:
-        """Set position and leader epoch of a row that must be there."""
-        mark = self._dialect.mark
-        written = session.execute(
-            f"UPDATE {self._tables.positions.sql} SET position = {mark}, leader_epoch = {mark} "
-            f"WHERE target = {mark} AND topic_id = {mark} AND partition = {mark}",
-            (
-                position.position,
-                position.leader_epoch,
-                self._tables.target,
-                position.topic_id,
-                position.partition,
-            ),
-        )
-        if written != 1:
-            raise IntegrityError(
-                f"the ledger has {written} rows for {self._tables.target}, partition {position.partition}, "
-                f"topic id {position.topic_id}; it must have one. Nothing was committed",
-                topic=position.topic,
-                partition=position.partition,
+        new = ", ".join(f"new_{column.name}" for column in POSITIONS[3:])
+        for part in _parts(positions):
+            values = _values((p.partition, p.origin, p.position, p.leader_epoch, p.generation) for p in part)
+            key = (self._tables.target, part[0].topic_id)
+            # One order for all sessions, so that two planners can't wait for each other in a circle.
+            session.execute(
+                f"INSERT INTO {table} (target, {self._position_columns}) SELECT {casts} "
+                f"FROM (SELECT * FROM (VALUES {values}) AS v({new})) n WHERE NOT EXISTS (SELECT 1 FROM {table} "
+                f"WHERE target = {mark} AND topic_id = {mark} AND partition = new_partition) "
+                f"ORDER BY new_partition{self._dialect.ignore_repeat}",
+                (self._tables.target, part[0].topic, part[0].topic_id, *key),
             )
+
+    def advance(self, session: Session, positions: Sequence[Position]) -> None:
+        """Set position and leader epoch of rows that must be there, by one statement: where one takes long, many do."""
+        mark, types = self._dialect.mark, self._dialect.types
+        for part in _parts(positions):
+            values = _values((p.partition, p.position, p.leader_epoch) for p in part)
+            written = session.execute(
+                f"UPDATE {self._tables.positions.sql} SET position = CAST(new_position AS {types['int64']}), "
+                f"leader_epoch = CAST(new_leader_epoch AS {types['int32']}) "
+                f"FROM (SELECT * FROM (VALUES {values}) AS v(new_partition, new_position, new_leader_epoch)) n "
+                f"WHERE target = {mark} AND topic_id = {mark} AND partition = new_partition",
+                (self._tables.target, part[0].topic_id),
+            )
+            if written != len(part):
+                self._require_one_each(session, part, written)
+
+    def _require_one_each(self, session: Session, part: Sequence[Position], written: int) -> NoReturn:
+        there = Counter((p.topic_id, p.partition) for p in self.positions(session))
+        odd = next((p for p in part if there[p.topic_id, p.partition] != 1), part[0])
+        raise IntegrityError(
+            f"the ledger has {there[odd.topic_id, odd.partition]} rows for {self._tables.target}, partition "
+            f"{odd.partition}, topic id {odd.topic_id}; it must have one, and {written} of {len(part)} rows were "
+            "written. Nothing was committed",
+            topic=odd.topic,
+            partition=odd.partition,
+        )
 
     def set_back(self, session: Session, before: Position, after: Position) -> None:
         """Replace a position row that must still be `before`."""
@@ -175,6 +188,20 @@ class LedgerTables:
         if column.type == "json":
             return self._dialect.from_json.format(name)
         return self._dialect.micros.format(name) if column.type == "timestamptz" else name
+
+
+def _parts(positions: Sequence[Position]) -> Iterator[list[Position]]:
+    """Positions of one topic at a time, in one order, no more than one statement takes."""
+    ordered = sorted(positions, key=lambda p: (p.topic_id, p.topic, p.partition))
+    for _, group in groupby(ordered, key=lambda p: (p.topic_id, p.topic)):
+        of_topic = list(group)
+        for first in range(0, len(of_topic), _IN_ONE_STATEMENT):
+            yield of_topic[first : first + _IN_ONE_STATEMENT]
+
+
+def _values(rows: Iterable[Sequence[int | None]]) -> str:
+    """Whole numbers as the rows of a VALUES."""
+    return ", ".join(f"({', '.join('NULL' if value is None else f'{value:d}' for value in row)})" for row in rows)
 
 
 def _stored(column: StoredColumn, value: object) -> object:

@@ -6,7 +6,7 @@ loader read the ledger as it was before it waited for the lock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any, BinaryIO
 
@@ -161,11 +161,6 @@ class PostgresSession:
         """Run one statement and return how many rows it wrote."""
         with self._translated():
             return self._connection.execute(sql.encode(), values or None).rowcount
-
-    def execute_many(self, sql: str, values: Iterable[Sequence[Any]]) -> None:
-        """Run one statement for each row of values."""
-        with self._translated(), self._connection.cursor() as cursor:
-            cursor.executemany(sql.encode(), values)
 
     def copy(self, table: str, columns: Sequence[StoredColumn], stream: BinaryIO, block_bytes: int) -> None:
         """Copy a CSV stream to its end; the server compares the header with the table's columns."""

@@ -8,7 +8,7 @@ which the next loader's update waits; what is read after that is what others hav
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, BinaryIO
@@ -120,11 +120,6 @@ class SnowflakeSession:
         with self._translated(), self._connection.cursor() as cursor:
             cursor.execute(sql, tuple(values) or None)
             return cursor.rowcount or 0
-
-    def execute_many(self, sql: str, values: Iterable[Sequence[Any]]) -> None:
-        """Run one statement for each row of values."""
-        for row in values:
-            self.execute(sql, row)
 
     def copy(self, table: str, columns: Sequence[StoredColumn], stream: BinaryIO, block_bytes: int) -> None:
         """Upload a CSV stream as Parquet files to a temporary stage, then copy them into a temporary table.

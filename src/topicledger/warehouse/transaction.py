@@ -81,8 +81,7 @@ class SqlLoad:
 
     def advance(self, positions: Sequence[Position], row: LedgerRow) -> None:
         """Step 19: set these position rows and insert the ledger row."""
-        for position in positions:
-            self._ledger.advance(self._session, position)
+        self._ledger.advance(self._session, positions)
         if not self._ledger.add_batch(self._session, row):
             raise IntegrityError(
                 f"the ledger of {row.target} already has batch {row.batch_id} with plan {row.plan_id}; "
