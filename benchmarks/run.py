@@ -36,6 +36,7 @@ def compare(ground: Ground, results: Results) -> None:
     with ground.setting(topic, records) as setting:
         figures["kcat"].append(measured("kcat", setting))
         figures["bare_consume"].append(measured("bare_consume", setting))
+        figures["eager_consume"].append(measured("eager_consume", setting))
     for warehouse in WAREHOUSES:
         with ground.setting(topic, records, warehouse) as setting:
             figures[f"consume for {warehouse}"].append(measured("consume", setting))

@@ -49,6 +49,13 @@ def test_the_whole_benchmark(ground: Ground, tmp_path: Path) -> None:
     grow(ground, results, [10], 1)
     page = report.write(results, tmp_path / "results")
     found = json.loads(page.with_suffix(".json").read_text())
-    assert set(found["compared"]) >= {"kcat", "bare_consume", "consume for duckdb", "load postgres", "produce"}
+    assert set(found["compared"]) >= {
+        "kcat",
+        "bare_consume",
+        "eager_consume",
+        "consume for duckdb",
+        "load postgres",
+        "produce",
+    }
     assert set(found["sizes"]) == {"10"}
     assert "## 10 records" in page.read_text()
