@@ -41,6 +41,8 @@ _WORTH_OFFSETS = 200_000
 _MOST = 4
 """More than these, and the one process that writes is what they wait for."""
 
+_ENDING_S = 5.0
+
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
     "from topicledger.slice_process import main; main(int(sys.argv[1]))"
@@ -141,8 +143,13 @@ class _Process:
             raise self._ended() from error
 
     def _ended(self) -> RetriableError:
+        try:
+            code = self.process.wait(_ENDING_S)
+        except subprocess.TimeoutExpired:  # it can't say anything any more, so it isn't waited for
+            self.process.kill()
+            code = self.process.wait()
         return RetriableError(
-            f"a process that read a slice of {self.topic} ended early, with exit code {self.process.wait()}; what it "
+            f"a process that read a slice of {self.topic} ended early, with exit code {code}; what it "
             "said last is in the log above. The task's next try reads everything again. If it was killed (-9) for its "
             "memory, give the worker more, or set the pipeline's reading_processes to 1",
             topic=self.topic,

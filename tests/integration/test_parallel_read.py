@@ -117,6 +117,17 @@ def test_a_process_that_ends_within_a_message(tmp_path: Path) -> None:
     process.end()
 
 
+@pytest.mark.slow
+def test_a_process_that_says_nothing_more_and_does_not_end(tmp_path: Path) -> None:
+    """One that has lost its pipe and hangs is killed after some seconds, not waited for."""
+    ours, theirs = Pipe()
+    with theirs:
+        process = _Process("a-topic", ours, subprocess.Popen(["sleep", "600"], cwd=tmp_path))
+    with pytest.raises(RetriableError, match="exit code -9"):
+        process.receive()
+    process.end()
+
+
 def test_a_process_that_ends_before_it_begins(tmp_path: Path) -> None:
     """What was killed before it got its job, or before it was let begin, is tried again like any other."""
     for step in (lambda process: process.give(b"job"), _Process.begin):
