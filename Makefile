@@ -72,7 +72,7 @@ kcat:
 		echo "  Next: install it (Debian, Ubuntu: apt-get install kcat), then try again"; exit 1; }
 
 lock: setup ## renew the locks of the packages and of Kafka's jars
-	@for name in dev uv snowflake; do .venv/bin/uv pip compile -q --upgrade --universal --python-version 3.11 \
+	@for name in dev uv snowflake peers; do .venv/bin/uv pip compile -q --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		requirements/$$name.in -o requirements/$$name.txt || exit 1; done
 	@$(IN_VENV) -m devstack lock-jars

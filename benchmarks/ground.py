@@ -16,6 +16,7 @@ import psycopg
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
+from benchmarks import MALFORMED
 from devstack.broker import running_broker
 from devstack.postgres import Postgres, running_postgres
 from devstack.topics import ensure_topic
@@ -29,7 +30,6 @@ from topicledger.warehouse.contract import WarehouseSettings
 
 AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 PARTITIONS = 6
-MALFORMED = 0.01
 
 
 @dataclass(frozen=True)

@@ -33,15 +33,23 @@ class Figure:
     together_mb: float
 
 
-def measured(task: str, setting: Setting) -> Figure:
+def measured(
+    task: str, setting: Setting, module: str = "benchmarks.tasks", python: Path | str = sys.executable
+) -> Figure:
     """Run a task and measure it.
+
+    Args:
+        task: Its name.
+        setting: What it is told.
+        module: What runs it.
+        python: The Python of the environment that it runs in.
 
     Raises:
         RuntimeError: It failed; the message has what it said.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(_ROOT / part) for part in ("", "src", "dags"))}
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.tasks", task, setting.to_json()],
+        [str(python), "-m", module, task, setting.to_json()],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,

@@ -7,15 +7,19 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.measured import Figure
-from benchmarks.run import Results
+from benchmarks.peers import PEERS
+from benchmarks.run import PEERS_LOCK, Results
+from devstack.jar_lock import KAFKA_VERSION
 
 _PACKAGES = ("confluent-kafka", "msgspec", "pyarrow", "duckdb", "psycopg")
+_LOCKED_PACKAGES = ("bytewax", "quixstreams", "dlt", "confluent-kafka", "duckdb")
 _NAMES = {
     "kcat": "kcat, draining to nowhere: the client library's limit",
     "bare_consume": "`consume()` in Python, values not looked at",
@@ -23,6 +27,11 @@ _NAMES = {
     "consume for duckdb": "**consume, judge, clean up, stage**, planned from DuckDB",
     "consume for postgres": "the same, planned from PostgreSQL",
     "airflow_operator": "Airflow's ConsumeFromTopicOperator, `json` and `csv` in its callback, told where the end is",
+    "connect_json": "Kafka Connect's file sink with JSON: judges only whether it is JSON; its end is watched for",
+    "connect_strings": "Kafka Connect's file sink with strings: judges nothing; its end is watched for",
+    "bytewax": "Bytewax: judged by hand; finds the end by itself",
+    "quixstreams": "Quix Streams: judged by hand; told where the end is",
+    "dlt": "dlt into DuckDB: judged by hand; told where the end is; on a tenth of the records",
     "bare load duckdb": "DuckDB alone: anti-join from the CSV",
     "load duckdb": "**load into DuckDB**, dead letters, identities, ledger",
     "bare load postgres": "PostgreSQL alone: COPY, ordered insert ON CONFLICT",
@@ -36,6 +45,7 @@ _RATIOS = (
     ("consume for duckdb", "bare_consume"),
     ("consume for duckdb", "eager_consume"),
     ("consume for duckdb", "airflow_operator"),
+    ("consume for duckdb", "connect_json"),
     ("load duckdb", "bare load duckdb"),
     ("load postgres", "bare load postgres"),
     ("produce", "bare_produce"),
@@ -49,14 +59,16 @@ def write(results: Results, folder: Path) -> Path:
         The page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    conditions = _conditions()
+    conditions = _conditions(peers=not PEERS.keys().isdisjoint(results.compared))
     stem = f"{conditions['date']}-{conditions['commit']}"
+    fewer = {name: results.records_of(name) for name in results.compared if results.records_of(name) < results.records}
     figures = {name: [dataclasses.asdict(one) for one in many] for name, many in results.compared.items()}
     sizes = {
         str(records): {name: [dataclasses.asdict(one) for one in many] for name, many in by_task.items()}
         for records, by_task in results.sizes.items()
     }
-    everything = {"conditions": conditions, "records": results.records, "compared": figures, "sizes": sizes}
+    counts = {"records": results.records, "fewer_records": fewer}
+    everything = {"conditions": conditions, **counts, "compared": figures, "sizes": sizes}
     (folder / f"{stem}.json").write_text(json.dumps(everything, indent=1) + "\n")
     page = folder / f"{stem}.md"
     page.write_text(_page(results, conditions))
@@ -74,7 +86,8 @@ def _page(results: Results, conditions: dict[str, Any]) -> str:
         f"# {results.records:,} records, {conditions['date']}",
         "",
         f"Commit {conditions['commit']}; {conditions['machine']}; Python {conditions['python']}; "
-        + ", ".join(f"{name} {version}" for name, version in conditions["versions"].items())
+        + _listed(conditions["versions"])
+        + (f". The others: {_listed(conditions['peers'])}" if conditions["peers"] else "")
         + f". Broker, warehouse and all processes on this machine. Medians of {results.rounds} rounds, everything "
         "measured in turn in each.",
         "",
@@ -83,7 +96,7 @@ def _page(results: Results, conditions: dict[str, Any]) -> str:
     ]
     for name, said in _NAMES.items():
         if name in of:
-            lines.append(_row(said, results.records, of[name]))
+            lines.append(_row(said, results.records_of(name), of[name]))
     for warehouse, said in _WAREHOUSES.items():
         if f"load {warehouse}" in of:
             seconds = of[f"consume for {warehouse}"].seconds + of[f"load {warehouse}"].seconds
@@ -104,6 +117,10 @@ def _page(results: Results, conditions: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _listed(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
 def _row(said: str, records: int, figure: Figure) -> str:
     speed = records / figure.seconds
     return f"| {said} | {figure.seconds:.2f} | {speed:,.0f} | {figure.largest_mb:.0f} | {figure.together_mb:.0f} |"
@@ -113,7 +130,7 @@ def _plot(results: Results, of: dict[str, Figure]) -> list[str]:
     """A bar chart that GitHub draws."""
     names = [name for name in _NAMES if name in of]
     labels = ", ".join(f'"{name}"' for name in names)
-    speeds = ", ".join(f"{results.records / of[name].seconds / 1_000:.0f}" for name in names)
+    speeds = ", ".join(f"{results.records_of(name) / of[name].seconds / 1_000:.0f}" for name in names)
     return [
         "```mermaid",
         "xychart-beta horizontal",
@@ -124,7 +141,7 @@ def _plot(results: Results, of: dict[str, Figure]) -> list[str]:
     ]
 
 
-def _conditions() -> dict[str, Any]:
+def _conditions(*, peers: bool) -> dict[str, Any]:
     git = ["git", "log", "-1", "--format=%h %cs"]
     commit, date = subprocess.run(git, capture_output=True, text=True, check=True).stdout.split()
     return {
@@ -133,7 +150,16 @@ def _conditions() -> dict[str, Any]:
         "machine": f"{len(os.sched_getaffinity(0))} cores, {_processor()}, {platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "peers": _peers_versions() if peers else {},
     }
+
+
+def _peers_versions() -> dict[str, str]:
+    """The locked ones of the others; what they have of the same packages as the project can be older."""
+    provider = "apache-airflow-providers-apache-kafka"
+    found = re.findall(r"^([a-z-]+)==(\S+)", PEERS_LOCK.read_text(), re.MULTILINE)
+    locked = {name: version for name, version in found if name in _LOCKED_PACKAGES}
+    return {provider: importlib.metadata.version(provider), "Kafka Connect": KAFKA_VERSION, **locked}
 
 
 def _processor() -> str:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from benchmarks.ground import Ground
 from benchmarks.measured import Figure, measured
+from benchmarks.peers import PEERS
+from devstack.jars import cache_folder
+from devstack.locked_environment import locked_environment
 
 WAREHOUSES = ("duckdb", "postgres")
+PEERS_LOCK = Path(__file__).resolve().parents[1] / "requirements" / "peers.txt"
 
 
 @dataclass
@@ -27,6 +33,10 @@ class Results:
     rounds: int
     compared: dict[str, list[Figure]] = field(default_factory=lambda: defaultdict(list))
     sizes: dict[int, dict[str, list[Figure]]] = field(default_factory=dict)
+
+    def records_of(self, name: str) -> int:
+        """How many records of the comparison a task gets."""
+        return self.records // PEERS[name].share if name in PEERS else self.records
 
 
 def compare(ground: Ground, results: Results) -> None:
@@ -50,10 +60,13 @@ def compare(ground: Ground, results: Results) -> None:
 
 
 def compare_peers(ground: Ground, results: Results) -> None:
-    """One round of the others, at the run's number of records."""
-    topic = ground.topic(results.records)
-    with ground.setting(topic, results.records) as setting:
-        results.compared["airflow_operator"].append(measured("airflow_operator", setting))
+    """One round of the others, each at its share of the run's number of records."""
+    locked = locked_environment(PEERS_LOCK, cache_folder() / "peers")
+    for name, peer in ((name, peer) for name, peer in PEERS.items() if peer.runs_here):
+        records = results.records_of(name)
+        with ground.setting(ground.topic(records), records) as setting:
+            python = locked if peer.locked else sys.executable
+            results.compared[name].append(measured(name, setting, "benchmarks.peers", python))
 
 
 def grow(ground: Ground, results: Results, sizes: Sequence[int], rounds: int) -> None:

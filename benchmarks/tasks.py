@@ -22,7 +22,6 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartit
 
 import kafka_utils
 from benchmarks.ground import AT, Setting
-from benchmarks.peers import airflow_operator
 from topicledger.load import load_batch
 from topicledger.model.manifest import Manifest
 from topicledger.reconcile import reconcile
@@ -195,7 +194,7 @@ TASKS: dict[str, Callable[[Setting], float]] = {
     task.__name__: task
     for task in (
         kcat, bare_consume, eager_consume, consume, load, bare_load_duckdb, bare_load_postgres, produce, bare_produce,
-        import_dag, airflow_operator,
+        import_dag,
     )
 }  # fmt: skip
 

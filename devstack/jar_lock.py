@@ -1,4 +1,4 @@
-"""The lock of Kafka's jars: which files, each by its Maven coordinate and sha256."""
+"""The locks of Kafka's jars: which files, each by its Maven coordinate and sha256."""
 
 from __future__ import annotations
 
@@ -7,19 +7,46 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KAFKA_VERSION = "4.3.1"
-LOCK_FILE = Path(__file__).with_name("kafka-jars.lock")
 
-# kafka-clients is named beside kafka_2.13: resolved through it alone it gets a wrong version.
-# The logging bridge makes the broker write a log; its version is that of log4j-core in the same set, and the
+# kafka-clients is named beside the rest: resolved through them alone it gets a wrong version.
+# The logging bridge makes a broker write a log; its version is that of log4j-core in the same set, and the
 # "!" keeps its own bill of materials from moving Kafka's versions.
-ROOTS = (
-    f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
-    f"org.apache.kafka:kafka-clients:{KAFKA_VERSION}",
-    "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4!",
+_IN_ALL = (f"org.apache.kafka:kafka-clients:{KAFKA_VERSION}", "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4!")
+
+
+@dataclass(frozen=True, slots=True)
+class JarLock:
+    """A lock, and what it is resolved from.
+
+    Args:
+        title: whose jars they are.
+        file: the lock.
+        roots: Maven coordinates; what they need comes with them.
+    """
+
+    title: str
+    file: Path
+    roots: tuple[str, ...]
+
+
+BROKER = JarLock(
+    "a Kafka broker",
+    Path(__file__).with_name("kafka-jars.lock"),
+    (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", *_IN_ALL),
+)
+# Only `make bench-peers` needs it.
+CONNECT = JarLock(
+    "a Kafka Connect worker with the file connectors",
+    Path(__file__).with_name("connect-jars.lock"),
+    (
+        f"org.apache.kafka:connect-runtime:{KAFKA_VERSION}",
+        f"org.apache.kafka:connect-file:{KAFKA_VERSION}",
+        *_IN_ALL,
+    ),
 )
 
 _HEADER = """\
-# The jars of a Kafka broker: Maven coordinate and sha256 of each.
+# The jars of {title}: Maven coordinate and sha256 of each.
 # Written by `python -m devstack lock-jars`; `devstack/jar_lock.py` names the roots.
 """
 
@@ -38,16 +65,16 @@ class LockedJar:
         return f"{artifact}-{version}.jar"
 
 
-def read_lock(lock_file: Path = LOCK_FILE) -> tuple[LockedJar, ...]:
+def read_lock(lock: JarLock) -> tuple[LockedJar, ...]:
     """Returns the locked jars, in the order of the file."""
-    lines = (line.strip() for line in lock_file.read_text(encoding="utf-8").splitlines())
+    lines = (line.strip() for line in lock.file.read_text(encoding="utf-8").splitlines())
     return tuple(LockedJar(*line.split()) for line in lines if line and not line.startswith("#"))
 
 
-def write_lock(jars: list[LockedJar], lock_file: Path = LOCK_FILE) -> None:
+def write_lock(jars: list[LockedJar], lock: JarLock) -> None:
     """Writes the lock, sorted, so that a renewal shows as a small difference."""
     lines = [f"{jar.coordinate} {jar.sha256}\n" for jar in sorted(jars)]
-    lock_file.write_text(_HEADER + "".join(lines), encoding="utf-8")
+    lock.file.write_text(_HEADER.format(title=lock.title) + "".join(lines), encoding="utf-8")
 
 
 def sha256_of(path: Path) -> str:

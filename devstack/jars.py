@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devstack.errors import StackError
-from devstack.jar_lock import LockedJar, read_lock, sha256_of
+from devstack.jar_lock import BROKER, CONNECT, JarLock, LockedJar, read_lock, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,12 +34,21 @@ def kafka_class_path() -> str:
     Raises:
         StackError: the folder has no jars, or a jar can't be had, or isn't the one that the lock names.
     """
+    return _class_path(BROKER, "kafka-clients")
+
+
+def connect_class_path() -> str:
+    """Returns the class path of a Kafka Connect worker, which comes as the broker's does."""
+    return _class_path(CONNECT, "connect-file")
+
+
+def _class_path(lock: JarLock, sign: str) -> str:
     given = os.environ.get("KAFKA_JARS")
     if not given:
-        return os.pathsep.join(str(path) for path in fetch_jars(read_lock(), cache_folder() / "kafka-jars"))
-    if not any(Path(given).glob("kafka-clients-*.jar")):
+        return os.pathsep.join(str(path) for path in fetch_jars(read_lock(lock), cache_folder() / "kafka-jars"))
+    if not any(Path(given).glob(f"{sign}-*.jar")):
         raise StackError(
-            f"KAFKA_JARS={given} holds no kafka-clients jar.",
+            f"KAFKA_JARS={given} holds no {sign} jar.",
             "Name the `libs` folder of a Kafka distribution, or unset KAFKA_JARS: they are then downloaded.",
         )
     return str(Path(given).absolute() / "*")

@@ -1,4 +1,4 @@
-"""Renews the lock of Kafka's jars from Maven's own resolution."""
+"""Renews the locks of Kafka's jars from Maven's own resolution."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from pathlib import Path
 
 from jgo.maven import MavenContext
 
-from devstack.jar_lock import LOCK_FILE, ROOTS, LockedJar, sha256_of, write_lock
+from devstack.jar_lock import BROKER, CONNECT, JarLock, LockedJar, sha256_of, write_lock
 
 
-def lock_jars(lock_file: Path = LOCK_FILE) -> int:
-    """Resolves the roots afresh, downloads every jar and writes the lock.
+def lock_jars() -> int:
+    """Resolves the roots of each lock afresh, downloads every jar and writes the locks.
 
     Returns:
         How many jars were locked.
     """
+    return sum(_lock(lock) for lock in (BROKER, CONNECT))
+
+
+def _lock(lock: JarLock) -> int:
     with tempfile.TemporaryDirectory(prefix="kafka-jars-") as scratch:
         context = MavenContext(repo_cache=Path(scratch), timeout=60)
-        roots = [context.create_dependency(root) for root in ROOTS]
+        roots = [context.create_dependency(root) for root in lock.roots]
         inputs, transitive = context.resolver.resolve(roots)
         needed = [jar for jar in (*inputs, *transitive) if jar.scope in (None, "compile", "runtime")]
         locked = [
             LockedJar(f"{jar.groupId}:{jar.artifactId}:{jar.version}", sha256_of(jar.artifact.resolve()))
             for jar in needed
         ]
-    write_lock(locked, lock_file)
+    write_lock(locked, lock)
     return len(locked)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from devstack import jars
 from devstack.errors import StackError
-from devstack.jar_lock import KAFKA_VERSION, LockedJar, read_lock, write_lock
+from devstack.jar_lock import BROKER, CONNECT, KAFKA_VERSION, JarLock, LockedJar, read_lock, write_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,12 +76,15 @@ def test_given_jars_are_taken_as_they_are(tmp_path: Path, monkeypatch: pytest.Mo
     assert jars.kafka_class_path() == f"{tmp_path}/*"
 
 
-def test_the_lock_names_kafka_and_its_clients_in_one_version(tmp_path: Path) -> None:
-    """The lock in the tree has broker and clients of the same Kafka, and reads back as it was written."""
-    locked = read_lock()
+@pytest.mark.parametrize(("lock", "program"), [(BROKER, "kafka_2.13"), (CONNECT, "connect-runtime")])
+def test_a_lock_names_kafka_and_its_clients_in_one_version(lock: JarLock, program: str, tmp_path: Path) -> None:
+    """Each lock in the tree has its program and clients of the same Kafka, and reads back as it was written."""
+    locked = read_lock(lock)
     names = {jar.coordinate for jar in locked}
-    assert f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}" in names
+    assert f"org.apache.kafka:{program}:{KAFKA_VERSION}" in names
     assert f"org.apache.kafka:kafka-clients:{KAFKA_VERSION}" in names
     assert all(len(bytes.fromhex(jar.sha256)) == 32 for jar in locked)
-    write_lock(list(locked), tmp_path / "lock")
-    assert read_lock(tmp_path / "lock") == tuple(sorted(locked))
+    copy = replace(lock, file=tmp_path / "lock")
+    write_lock(list(locked), copy)
+    assert read_lock(copy) == tuple(sorted(locked))
+    assert copy.file.read_text() == lock.file.read_text()

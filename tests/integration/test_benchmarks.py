@@ -10,6 +10,8 @@ import pytest
 from benchmarks import report
 from benchmarks.ground import Ground, Setting
 from benchmarks.measured import measured
+from benchmarks.peers import PEERS
+from benchmarks.peers.work import Work, require_files
 from benchmarks.run import Results, compare, compare_peers, grow
 from devstack.broker import AnyBroker
 from devstack.postgres import Postgres
@@ -40,6 +42,21 @@ def test_a_task_that_fails_says_why(ground: Ground) -> None:
             measured("load", setting)
 
 
+@pytest.mark.parametrize(("rows", "rejected"), [(196, 2), (199, 1), (197, 3)])
+def test_one_of_the_others_that_did_less_or_judged_otherwise_is_refused(
+    tmp_path: Path, rows: int, rejected: int
+) -> None:
+    """Files with too few records, or others rejected than the malformed ones, don't count as the work."""
+    work = Work("", "", 200, tmp_path)
+    work.rows.write_text("header\n" + "row\n" * 198)
+    work.rejected.write_text("malformed\n" * 2)
+    require_files(work, headers=(1, 0))
+    work.rows.write_text("header\n" + "row\n" * rows)
+    work.rejected.write_text("malformed\n" * rejected)
+    with pytest.raises(ValueError, match=f"{rows} rows and {rejected} rejected of 200 records"):
+        require_files(work, headers=(1, 0))
+
+
 @pytest.mark.slow
 def test_the_whole_benchmark(ground: Ground, tmp_path: Path) -> None:
     """Everything is measured once and written down, as a page and as JSON."""
@@ -58,4 +75,9 @@ def test_the_whole_benchmark(ground: Ground, tmp_path: Path) -> None:
         "produce",
     }
     assert set(found["sizes"]) == {"10"}
-    assert "## 10 records" in page.read_text()
+    assert set(found["compared"]) >= {name for name, peer in PEERS.items() if peer.runs_here}
+    assert found["fewer_records"] == {"dlt": RECORDS // 10}
+    said = page.read_text()
+    assert "## 10 records" in said
+    for peer in ("Airflow's ConsumeFromTopicOperator", "Kafka Connect's file sink with JSON"):
+        assert f"planned from DuckDB / {peer}" in said

@@ -6,12 +6,8 @@ databases. Nothing has ever run there.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
-import shutil
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +18,7 @@ from typing import Any
 import httpx
 import snowflake.connector
 
+from devstack.locked_environment import locked_environment
 from topicledger.connections import parse_connection
 from topicledger.warehouse.contract import WarehouseSettings
 from topicledger.warehouse.snowflake_connection import arguments, checked_extra
@@ -68,7 +65,7 @@ def running_emulator(folder: Path) -> Iterator[Emulator]:
     Args:
         folder: Where its stages and its log are.
     """
-    python = environment()
+    python = locked_environment(_LOCK, _FOLDER)
     with (folder / "emulator.log").open("w") as log:
         process = subprocess.Popen(
             [str(python), str(_SERVER)],
@@ -85,27 +82,6 @@ def running_emulator(folder: Path) -> Iterator[Emulator]:
         finally:
             process.kill()
             process.communicate()
-
-
-def environment() -> Path:
-    """Give the Python of the emulator's environment, made anew when its lock has changed."""
-    _FOLDER.parent.mkdir(exist_ok=True)
-    python, stamp = _FOLDER / "bin" / "python", _FOLDER / "made-from"
-    key = hashlib.sha256(f"{sys.version} {_FOLDER}".encode() + _LOCK.read_bytes()).hexdigest()
-    with _FOLDER.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.exists() or stamp.read_text() != key:
-            beside = Path(sys.executable).with_name("uv")
-            uv = str(beside) if beside.exists() else str(shutil.which("uv"))
-            variables = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
-            for command in (
-                [uv, "venv", "-q", "--clear", "--python", sys.executable, str(_FOLDER)],
-                [uv, "pip", "sync", "-q", "--require-hashes", "--python", str(python), str(_LOCK)],
-            ):
-                done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
-                assert done.returncode == 0, f"the emulator's environment can't be made: {done.stderr}"
-            stamp.write_text(key)
-    return python
 
 
 @contextmanager
