@@ -23,7 +23,7 @@ _JAVA_OPTIONS = ("-Xms256M", "-Xmx2G", "-server", "-XX:+UseG1GC", "-XX:MaxGCPaus
 _LIMIT_S = 60
 _COMMITS_EVERY_MS = 500
 """60,000 by default, which would say nothing about when it is done."""
-_LOOK_EVERY_S = 0.05
+_LOOK_EVERY_S = 0.1
 _STRINGS = "org.apache.kafka.connect.storage.StringConverter"
 _JSON = "org.apache.kafka.connect.json.JsonConverter"
 _PLACE = "org.apache.kafka.connect.transforms.InsertField$Value"
@@ -65,6 +65,7 @@ def _sunk(work: Work, converter: dict[str, str]) -> float:
         rest.put(f"/connectors/{work.group}/config", json=connector).raise_for_status()
         while _committed(reader, work.topic) < work.records:
             worker.expect_alive()
+            _expect_no_failure(rest, work.group)
             time.sleep(_LOOK_EVERY_S)
         seconds = time.perf_counter() - started
         rejected = reader.get_watermark_offsets(TopicPartition(dead_letters, 0), timeout=_LIMIT_S)[1]
@@ -108,6 +109,13 @@ def _answers(rest: httpx.Client) -> bool:
         return rest.get("/connectors").is_success
     except httpx.TransportError:
         return False
+
+
+def _expect_no_failure(rest: httpx.Client, connector: str) -> None:
+    status = rest.get(f"/connectors/{connector}/status")
+    tasks = status.json()["tasks"] if status.is_success else []  # it has none until it has begun
+    if failed := [task["trace"] for task in tasks if task["state"] == "FAILED"]:
+        raise RuntimeError(failed[0])
 
 
 def _committed(reader: Consumer, topic: str) -> int:
