@@ -26,7 +26,7 @@ _NAMES = {
     "eager_consume": "`consume()` that waits 10 ms for a full queue, not a second",
     "consume for duckdb": "**consume, judge, clean up, stage**, planned from DuckDB",
     "consume for postgres": "the same, planned from PostgreSQL",
-    "airflow_operator": "Airflow's ConsumeFromTopicOperator, `json` and `csv` in its callback, told where the end is",
+    "airflow_operator": "Airflow's ConsumeFromTopicOperator: judged by hand in its callback; told where the end is",
     "connect_json": "Kafka Connect's file sink with JSON: judges only whether it is JSON; its end is watched for",
     "connect_strings": "Kafka Connect's file sink with strings: judges nothing; its end is watched for",
     "bytewax": "Bytewax: judged by hand; finds the end by itself",
