@@ -36,10 +36,19 @@ _NAMES = {
     "load duckdb": "**load into DuckDB**, dead letters, identities, ledger",
     "bare load postgres": "PostgreSQL alone: COPY, ordered insert ON CONFLICT",
     "load postgres": "**load into PostgreSQL**, dead letters, identities, ledger",
+    "bare load folder": "pyarrow alone: zstd Parquet of the CSV, synced",
+    "load folder": "**load into a folder**, duplicates within the batch, dead letters, identities, log",
+    "bare load s3": "pyarrow and boto3 alone: the same, put into an emulated S3",
+    "load s3": "**load into S3, emulated**, duplicates within the batch, dead letters, identities, log",
     "bare_produce": "`produce()` in Python of bytes that lie ready",
     "produce": "**simulate and produce**, headers, every report counted",
 }
-_WAREHOUSES = {"duckdb": "DuckDB", "postgres": "PostgreSQL"}
+_WAREHOUSES = {
+    "duckdb": "DuckDB",
+    "postgres": "PostgreSQL",
+    "folder": "files in a folder",
+    "s3": "files in an emulated S3",
+}
 _RATIOS = (
     ("consume for duckdb", "kcat"),
     ("consume for duckdb", "bare_consume"),
@@ -48,6 +57,8 @@ _RATIOS = (
     ("consume for duckdb", "connect_json"),
     ("load duckdb", "bare load duckdb"),
     ("load postgres", "bare load postgres"),
+    ("load folder", "bare load folder"),
+    ("load s3", "bare load s3"),
     ("produce", "bare_produce"),
 )
 
@@ -88,8 +99,8 @@ def _page(results: Results, conditions: dict[str, Any]) -> str:
         f"Commit {conditions['commit']}; {conditions['machine']}; Python {conditions['python']}; "
         + _listed(conditions["versions"])
         + (f". The others: {_listed(conditions['peers'])}" if conditions["peers"] else "")
-        + f". Broker, warehouse and all processes on this machine. Medians of {results.rounds} rounds, everything "
-        "measured in turn in each.",
+        + ". Broker, warehouse and all processes on this machine; S3 is moto, an emulator in Python. "
+        f"Medians of {results.rounds} rounds, everything measured in turn in each.",
         "",
         "| what | s | records/s | largest process MB | all together MB |",
         "|---|---:|---:|---:|---:|",

@@ -14,7 +14,9 @@ from benchmarks.peers import PEERS
 from devstack.jars import cache_folder
 from devstack.locked_environment import locked_environment
 
-WAREHOUSES = ("duckdb", "postgres")
+WAREHOUSES = ("duckdb", "postgres", "folder", "s3")
+GROWN = ("duckdb", "postgres")
+"""The warehouses that are measured at further sizes."""
 PEERS_LOCK = Path(__file__).resolve().parents[1] / "requirements" / "peers.txt"
 
 
@@ -74,7 +76,7 @@ def grow(ground: Ground, results: Results, sizes: Sequence[int], rounds: int) ->
     for records in sizes:
         figures: dict[str, list[Figure]] = defaultdict(list)
         for _ in range(rounds if records <= results.records else 1):
-            for warehouse in WAREHOUSES:
+            for warehouse in GROWN:
                 with ground.setting(ground.topic(records), records, warehouse) as setting:
                     figures[f"consume for {warehouse}"].append(measured("consume", setting))
                     figures[f"load {warehouse}"].append(measured("load", setting))

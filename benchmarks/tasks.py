@@ -13,22 +13,17 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 
-import duckdb
 import msgspec
-import psycopg
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 import kafka_utils
+from benchmarks.bare_loads import bare_load_duckdb, bare_load_folder, bare_load_postgres, bare_load_s3
 from benchmarks.ground import AT, Setting
 from topicledger.load import load_batch
-from topicledger.model.manifest import Manifest
 from topicledger.reconcile import reconcile
 from topicledger.simulation import simulate
 from topicledger.warehouse.connect import open_warehouse
-from topicledger.warehouse.dialect import DUCKDB, POSTGRES, Dialect
-from topicledger.warehouse.tables import Tables
 
 
 def kcat(setting: Setting) -> float:
@@ -71,13 +66,13 @@ def consume(setting: Setting) -> float:
             setting.kafka, warehouse, setting.root, setting.pipeline, setting.run, receipt=None
         )
         seconds = time.perf_counter() - started
-    _handed_on(setting).write_bytes(msgspec.json.encode([staged.rows_path, staged.handle]))
+    setting.handed_on.write_bytes(msgspec.json.encode([staged.rows_path, staged.handle]))
     return seconds
 
 
 def load(setting: Setting) -> float:
     """Steps 13 to 19: check, copy, remove duplicates, dead letters, identities, ledger, commit."""
-    rows_path, handle = json.loads(_handed_on(setting).read_bytes())
+    rows_path, handle = json.loads(setting.handed_on.read_bytes())
     with closing(open_warehouse(setting.place, setting.pipeline)) as warehouse:
         started = time.perf_counter()
         row = load_batch(warehouse, setting.root, setting.run.batch_id, rows_path, handle)
@@ -87,44 +82,6 @@ def load(setting: Setting) -> float:
     if accounts is None or accounts.records != setting.records:
         raise ValueError(f"{accounts} of {setting.records} records")
     return seconds
-
-
-def bare_load_duckdb(setting: Setting) -> float:
-    """DuckDB alone: the staged rows from their file by `read_csv`, those whose key is there already left out."""
-    rows, _ = _staged_rows(setting)
-    connection = duckdb.connect(str(Path(setting.folder) / "bare.duckdb"))
-    connection.execute(_create(setting, DUCKDB, "bare"))
-    started = time.perf_counter()
-    connection.execute(
-        f"INSERT INTO bare SELECT * FROM read_csv('{rows}', header = true, allow_quoted_nulls = false) s "
-        "WHERE NOT EXISTS (SELECT 1 FROM bare t WHERE t.event_id = s.event_id)"
-    )
-    connection.execute("CHECKPOINT")
-    seconds = time.perf_counter() - started
-    connection.close()
-    return seconds
-
-
-def bare_load_postgres(setting: Setting) -> float:
-    """PostgreSQL alone: COPY into a temporary table, then an ordered insert that leaves out what is there already."""
-    rows, _ = _staged_rows(setting)
-    host, name = setting.database
-    with psycopg.connect(f"host={host} port=5432 user=postgres dbname={name}") as connection:
-        connection.execute(_create(setting, POSTGRES, "bare").encode())
-        connection.execute(b"ALTER TABLE bare ADD UNIQUE (event_id)")
-        connection.commit()
-        started = time.perf_counter()
-        connection.execute(b"CREATE TEMPORARY TABLE copied (LIKE bare) ON COMMIT DROP")
-        with (
-            rows.open("rb") as source,
-            connection.cursor() as cursor,
-            cursor.copy(b"COPY copied FROM STDIN (FORMAT csv, HEADER MATCH)") as copy,
-        ):
-            while block := source.read(256 * 1024):
-                copy.write(block)
-        connection.execute(b"INSERT INTO bare SELECT * FROM copied ORDER BY event_id ON CONFLICT DO NOTHING")
-        connection.commit()
-        return time.perf_counter() - started
 
 
 def produce(setting: Setting) -> float:
@@ -193,27 +150,10 @@ def import_dag(setting: Setting) -> float:
 TASKS: dict[str, Callable[[Setting], float]] = {
     task.__name__: task
     for task in (
-        kcat, bare_consume, eager_consume, consume, load, bare_load_duckdb, bare_load_postgres, produce, bare_produce,
-        import_dag,
+        kcat, bare_consume, eager_consume, consume, load, bare_load_duckdb, bare_load_postgres, bare_load_folder,
+        bare_load_s3, produce, bare_produce, import_dag,
     )
 }  # fmt: skip
-
-
-def _handed_on(setting: Setting) -> Path:
-    return Path(setting.folder) / "handed_on.json"
-
-
-def _staged_rows(setting: Setting) -> tuple[Path, Manifest]:
-    rows_path, handle = json.loads(_handed_on(setting).read_bytes())
-    return Path(rows_path), msgspec.json.decode(Path(handle["path"]).read_bytes(), type=Manifest)
-
-
-def _create(setting: Setting, dialect: Dialect, name: str) -> str:
-    """A table with just the columns that are staged, and no key."""
-    staged = [
-        c for c in Tables(setting.pipeline, dialect).rows.columns if c.name not in ("_batch_id", "_kafka_topic_id")
-    ]
-    return f"CREATE TABLE {name} ({', '.join(f'{column.name} {dialect.types[column.type]}' for column in staged)})"
 
 
 if __name__ == "__main__":

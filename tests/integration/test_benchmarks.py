@@ -6,23 +6,26 @@ import json
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from benchmarks import report
 from benchmarks.ground import Ground, Setting
 from benchmarks.measured import measured
 from benchmarks.peers import PEERS
 from benchmarks.peers.work import Work, require_files
-from benchmarks.run import Results, compare, compare_peers, grow
+from benchmarks.run import WAREHOUSES, Results, compare, compare_peers, grow
 from devstack.broker import AnyBroker
 from devstack.postgres import Postgres
+from tests.support.looking import count
+from tests.support.object_store import ObjectStore
 
 RECORDS = 2_000
 
 
 @pytest.fixture
-def ground(kafka_broker: AnyBroker, postgres_server: Postgres, tmp_path: Path) -> Ground:
-    """The session's broker and PostgreSQL, with a folder of its own."""
-    return Ground(tmp_path, kafka_broker.bootstrap, postgres_server)
+def ground(kafka_broker: AnyBroker, postgres_server: Postgres, object_store: ObjectStore, tmp_path: Path) -> Ground:
+    """The session's broker, PostgreSQL and emulator of S3, with a folder of its own."""
+    return Ground(tmp_path, kafka_broker.bootstrap, postgres_server, object_store.endpoint)
 
 
 def test_a_step_is_measured(ground: Ground, tmp_path: Path) -> None:
@@ -31,6 +34,22 @@ def test_a_step_is_measured(ground: Ground, tmp_path: Path) -> None:
         assert Setting.from_json(setting.to_json()) == setting
         figures = [measured(task, setting) for task in ("consume", "load")]
     assert all(figure.seconds > 0 and figure.together_mb >= figure.largest_mb > 0 for figure in figures)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("warehouse", ["folder", "s3"])
+def test_files_are_measured(ground: Ground, object_store: ObjectStore, tmp_path: Path, warehouse: str) -> None:
+    """The bare load and ours come to the same rows; in the emulator and on disk nothing is left."""
+    buckets = object_store.client().list_buckets()["Buckets"]
+    with ground.setting(ground.topic(RECORDS), RECORDS, warehouse) as setting:
+        for task in ("consume", f"bare_load_{warehouse}", "load"):
+            assert measured(task, setting).seconds > 0
+        bare = Path(setting.folder) / "bare.parquet"
+        assert parquet.read_metadata(bare).num_rows == count(setting.place, "user_signups") == 0.99 * RECORDS
+        if warehouse == "s3":
+            assert setting.s3.head_object(Bucket=setting.bucket, Key="bare.parquet")["ContentLength"] > 0
+    assert object_store.client().list_buckets()["Buckets"] == buckets
     assert list(tmp_path.iterdir()) == []
 
 
@@ -74,6 +93,7 @@ def test_the_whole_benchmark(ground: Ground, tmp_path: Path) -> None:
         "load postgres",
         "produce",
     }
+    assert set(found["compared"]) >= {f"{bare}load {w}" for bare in ("bare ", "") for w in WAREHOUSES}
     assert set(found["sizes"]) == {"10"}
     assert set(found["compared"]) >= {name for name, peer in PEERS.items() if peer.runs_here}
     assert found["fewer_records"] == {"dlt": RECORDS // 10}
