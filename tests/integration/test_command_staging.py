@@ -134,7 +134,8 @@ def test_a_bucket(command: Command, duckdb_case: Case, bucket: str, object_store
     ran = command("check")
     assert problems(ran) == []
     assert (
-        f"ok       staging: {bucket} may be listed, written, read and removed from, and keeps what is there;" in ran.out
+        f"ok       staging: {bucket} may be listed, written, read and removed from, and refuses to overwrite;"
+        in ran.out
     )
     asked = [line.rpartition("/")[2] for line in object_store.requests[before:] if not line.startswith("GET /case-")]
     assert {name.partition(".")[0] for name in asked} == {"kafka_staging_check"}

@@ -85,7 +85,7 @@ class S3Root:
         with self.writing() as place:
             free_bytes = require_room(place.folder_fd, disk)
         self._ask(f"{_ASKED}{secrets.token_hex(8)}")
-        return Access("may be listed, written, read and removed from, and keeps what is there", disk, free_bytes)
+        return Access("may be listed, written, read and removed from, and refuses to overwrite", disk, free_bytes)
 
     def _ask(self, name: str) -> None:
         # Nothing is there yet: what this user may not remove is not put in the first place.
