@@ -45,8 +45,9 @@ def load_batch(
         SettingsError: A person must fix a grant, a setting or the handle.
     """
     handle = received_handle(batch_id, rows_path, pushed)
-    # Each attempt is a new session from step 13 on: after an ambiguous commit, step 15 finds the truth.
-    return with_retries("loading", lambda: _attempt(warehouse, root, handle))
+    # Each attempt is a new session from step 13 on: after an ambiguous commit, step 15 finds the truth. A warehouse
+    # may have learned from the first, which may have been long.
+    return with_retries("loading", lambda: _attempt(warehouse, root, handle), at_least=2)
 
 
 def _attempt(warehouse: Warehouse, root: StagingRoot, handle: ManifestHandle) -> LedgerRow:

@@ -18,12 +18,13 @@ RETRY_S = 30.0
 _Result = TypeVar("_Result")
 
 
-def with_retries(doing: str, call: Callable[[], _Result]) -> _Result:
+def with_retries(doing: str, call: Callable[[], _Result], *, at_least: int = 1) -> _Result:
     """Call, and call again while it fails with what may pass, for up to `RETRY_S` seconds.
 
     Args:
         doing: What is being done, for the log.
         call: What to call; a repeat must be harmless.
+        at_least: How often it is called before it is given up, however long that takes.
 
     Raises:
         RetriableError: It still failed in the end.
@@ -32,7 +33,7 @@ def with_retries(doing: str, call: Callable[[], _Result]) -> _Result:
     attempts = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(RetriableError),
         wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
-        stop=tenacity.stop_after_delay(RETRY_S),
+        stop=tenacity.stop_all(tenacity.stop_after_delay(RETRY_S), tenacity.stop_after_attempt(at_least)),
         before_sleep=lambda state: log.warning(
             "%s: %s; trying again", doing, state.outcome and state.outcome.exception()
         ),

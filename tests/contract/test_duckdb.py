@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -16,8 +17,11 @@ from tests.contract.loader import numbered
 from tests.contract.places import Place
 from topicledger.errors import RetriableError, SettingsError
 from topicledger.model.plan import OffsetRange
+from topicledger.warehouse import staged
 from topicledger.warehouse.connect import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.warehouse.duckdb import DuckdbSession, Memory
+from topicledger.warehouse.tables import StoredColumn
 
 HOLD = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
 
@@ -114,6 +118,47 @@ def test_more_than_its_memory(place: Place) -> None:
     assert load(warehouse, batch).accounts.loaded == 8_000
     file = Path(str(place.settings.host))
     assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_the_limit_follows_the_longest_record(place: Place) -> None:
+    """Without one in the Extra the limit is small, grows with the longest record, and has an end."""
+    place.ready()
+    session = DuckdbSession(place.settings, Path(str(place.settings.host)), create=False)
+    session.execute("CREATE TEMPORARY TABLE copied (n BIGINT)")
+    limits = []
+    for longest_bytes in (0, 20_000, 5_000_000):
+        session.copy("copied", [StoredColumn("n", "int64")], io.BytesIO(b'"n"\n1\n'), longest_bytes)
+        limits.append(session.query("SELECT current_setting('memory_limit')")[0][0])
+    session.close()
+    assert limits == ["91.5 MiB", "130.6 MiB", "953.6 MiB"]
+
+
+def test_a_batch_that_needs_more_gets_it_at_the_next_try(place: Place) -> None:
+    """What doesn't fit into the small limit and can't be spilled goes through when it is tried again."""
+    place.ready()
+    memory = Memory()
+    needs_more = "SELECT length(list(i)) FROM range(20_000_000) r(i)"
+    for refused in (True, False):
+        session = DuckdbSession(place.settings, Path(str(place.settings.host)), memory, create=False)
+        if refused:
+            with pytest.raises(RetriableError, match="the next try may use 1,000,000,000"):
+                session.query(needs_more)
+        else:
+            assert session.query(needs_more) == [(20_000_000,)]
+        session.close()
+
+
+def test_many_rows_are_looked_through_in_shares(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shares of the keys, one after another, find the same duplicates as all keys at once."""
+    monkeypatch.setattr(staged, "_ROWS_AT_A_TIME", 7)
+    warehouse = place.ready()
+    origin(warehouse)
+    assert load(warehouse, numbered(0, 40, "first")).accounts.loaded == 40
+    batch = Batch([OffsetRange(0, 40, 140)])
+    for offset in range(40, 140):
+        batch.row(0, offset, offset % 50, name="other" if offset < 100 else "another")
+    found = load(warehouse, batch).accounts
+    assert (found.loaded, found.duplicates) == (10, 90)
 
 
 @pytest.mark.parametrize(

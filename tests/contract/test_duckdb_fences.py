@@ -18,7 +18,10 @@ from topicledger.warehouse.duckdb import DuckdbSession
 def session(duckdb_file_place: Place) -> DuckdbSession:
     duckdb_file_place.ready()
     settings = duckdb_file_place.settings
-    return DuckdbSession(settings, Path(str(settings.host)), create=False)
+    opened = DuckdbSession(settings, Path(str(settings.host)), create=False)
+    opened.begin()
+    opened.commit()
+    return opened
 
 
 @pytest.mark.fault(81, "stopped")

@@ -191,7 +191,7 @@ SETTINGS = (
         "retries have no end",
         ("errors",),
         _RETRIES,
-        "stop=tenacity.stop_after_delay(RETRY_S),",
+        "stop=tenacity.stop_all(tenacity.stop_after_delay(RETRY_S), tenacity.stop_after_attempt(at_least)),",
         "stop=tenacity.stop_never,",
         ("test_trying_again_ends",),
     ),

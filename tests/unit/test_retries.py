@@ -39,6 +39,19 @@ def test_what_does_not_pass_is_tried_once(kind: type[Exception]) -> None:
     assert len(calls) == 1
 
 
+def test_a_call_may_be_owed_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that takes longer than there is time for is repeated as often as was asked for, and no oftener."""
+    monkeypatch.setattr(retries, "RETRY_S", 0.0)
+    calls = []
+
+    def call() -> None:
+        calls.append(1)
+        raise RetriableError(f"busy {len(calls)}")
+
+    with pytest.raises(RetriableError, match="busy 2"):
+        with_retries("asking", call, at_least=2)
+
+
 def test_trying_again_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the time is up the last error is raised as it is."""
     monkeypatch.setattr(retries, "RETRY_S", 0.1)

@@ -31,6 +31,9 @@ class Dialect:
         clock: The time now, in microseconds since 1970 when read by `micros`.
         micros: Turns a timestamp into whole microseconds since 1970.
         ignore_repeat: Ends an INSERT that must not fail when the key exists.
+        distinct_offsets: Counts the different `s._kafka_offset` of a group of one partition's records.
+        offset_blocks: Further groups that they are counted in, so that none is large.
+        share: Whether a key is in one of several equal shares of all keys; empty: they needn't be shared out.
         statistics: Tells the planner about a temporary table that was just filled: its table and columns.
         applied_ranges: Yields the `applied` of a target's ledger rows: topic_id, partition, first, past. The target is
             bound.
@@ -53,6 +56,9 @@ class Dialect:
     clock: str
     micros: str
     ignore_repeat: str
+    distinct_offsets: str
+    offset_blocks: str
+    share: str
     statistics: str
     applied_ranges: str
     columns_query: str
@@ -94,6 +100,9 @@ POSTGRES = Dialect(
     clock="clock_timestamp()",
     micros="CAST(extract(epoch FROM {}) * 1000000 AS bigint)",
     ignore_repeat=" ON CONFLICT DO NOTHING",
+    distinct_offsets="COUNT(DISTINCT s._kafka_offset)",
+    offset_blocks="",
+    share="",
     statistics="ANALYZE {} ({})",
     applied_ranges="""
         SELECT b.topic_id, CAST(e ->> 0 AS integer) AS partition, CAST(e ->> 1 AS bigint) AS first,
@@ -143,6 +152,10 @@ DUCKDB = Dialect(
     clock="get_current_timestamp()",
     micros="epoch_us({})",
     ignore_repeat="",
+    # A bit for each of 64 offsets: a tenth of the time of COUNT(DISTINCT), and next to no memory.
+    distinct_offsets="bit_count(bit_or(CAST(1 AS UBIGINT) << CAST(s._kafka_offset & 63 AS UBIGINT)))",
+    offset_blocks=", s._kafka_offset >> 6",
+    share="hash({key}) % {shares} = {share}",
     statistics="",
     applied_ranges="""
         SELECT topic_id, r[1] AS partition, r[2] AS first, r[3] AS past
@@ -180,6 +193,9 @@ SNOWFLAKE = Dialect(
     clock="CAST(CURRENT_TIMESTAMP() AS TIMESTAMP_TZ)",
     micros="DATE_PART(EPOCH_MICROSECOND, {})",
     ignore_repeat="",
+    distinct_offsets="COUNT(DISTINCT s._kafka_offset)",
+    offset_blocks="",
+    share="",
     statistics="",
     applied_ranges="""
         SELECT b.topic_id, CAST(f.value[0] AS NUMBER(38,0)) AS partition, CAST(f.value[1] AS NUMBER(38,0)) AS first,

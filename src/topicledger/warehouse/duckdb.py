@@ -15,12 +15,12 @@ from typing import Any, BinaryIO
 import duckdb
 import pyarrow as pa
 
-from topicledger.errors import SettingsError
+from topicledger.errors import RetriableError, SettingsError, TopicLedgerError
 from topicledger.forks import OpenedHere
 from topicledger.pipeline import Pipeline
 from topicledger.warehouse.contract import Audit, Warehouse, WarehouseSettings
 from topicledger.warehouse.dialect import DUCKDB, quoted
-from topicledger.warehouse.duckdb_errors import commit_failed, failed
+from topicledger.warehouse.duckdb_errors import commit_failed, failed, out_of_memory
 from topicledger.warehouse.sql_warehouse import SqlWarehouse
 from topicledger.warehouse.staged_batches import StagedBatches, not_parsed
 from topicledger.warehouse.tables import StoredColumn, Tables
@@ -34,10 +34,25 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "preserve_insertion_order": "false",
-    "lock_configuration": "true",
 }
-_EXTRA = {"memory_limit": "1GB"}
+_EXTRA = ("memory_limit",)
 """What the connection's Extra may change. DuckDB spills beside the file what doesn't fit."""
+
+# Without a limit in the Extra. Each further thread would need its share of it.
+_UNSAID = {"memory_limit": "1GB", "threads": "2"}
+_LEAST_BYTES = 96_000_000
+_MOST_BYTES = 1_000_000_000
+_VECTOR_ROWS = 2_048
+
+
+class Memory:
+    """The least that DuckDB may use, where the connection's Extra has no limit; it grows when that wasn't enough.
+
+    It is one warehouse's, of all its sessions: what a session has failed for the next one has.
+    """
+
+    def __init__(self) -> None:
+        self.least_bytes = _LEAST_BYTES
 
 
 def duckdb_file(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
@@ -66,15 +81,18 @@ def duckdb_file(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
         said = refusal(path) or refusal(path.parent)
         return Audit(problems=(said,) if said else ())
 
-    return SqlWarehouse(pipeline, DUCKDB, lambda create: DuckdbSession(settings, path, create=create), asked)
+    memory = Memory()
+    return SqlWarehouse(pipeline, DUCKDB, lambda create: DuckdbSession(settings, path, memory, create=create), asked)
 
 
 class DuckdbSession:
     """Implements `topicledger.warehouse.session.Session` over one connection to one file."""
 
-    def __init__(self, settings: WarehouseSettings, path: Path, *, create: bool) -> None:
+    def __init__(self, settings: WarehouseSettings, path: Path, memory: Memory | None = None, *, create: bool) -> None:
         self._settings = settings
         self._path = path
+        self._memory = memory or Memory()
+        self._limit_bytes = 0
         try:
             if create:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,10 +101,12 @@ class DuckdbSession:
                     f"connection {settings.conn_id}: there is no DuckDB file {path}; the first run creates it, "
                     "where the pipeline declares create_tables=True"
                 )
-            connection = duckdb.connect(str(path), config={**_CONFIG, **_EXTRA, **settings.extra})
+            connection = duckdb.connect(str(path), config={**_CONFIG, **(settings.extra or _UNSAID)})
         except (duckdb.Error, OSError) as error:
             raise failed(error, settings, path) from error
         self._opened = OpenedHere(f"DuckDB file {path}", connection)
+        # From here on, not before: opening the file may have to replay a log that a kill left.
+        self._allow(longest_bytes=0)
 
     @property
     def _connection(self) -> duckdb.DuckDBPyConnection:
@@ -94,11 +114,12 @@ class DuckdbSession:
 
     def begin(self) -> None:
         """Open a transaction; every transaction of DuckDB sees one state, that at its beginning."""
+        self._set("lock_configuration = true")
         self.execute("BEGIN TRANSACTION")
 
     def begin_snapshot(self) -> None:
         """Open a transaction that reads one state."""
-        self.execute("BEGIN TRANSACTION")
+        self.begin()
 
     def begin_load(self) -> None:
         """Do nothing: temporary tables are the connection's own, so the transaction begins at `lock`."""
@@ -135,6 +156,7 @@ class DuckdbSession:
 
     def copy(self, table: str, columns: Sequence[StoredColumn], stream: BinaryIO, block_bytes: int) -> None:
         """Copy a staged stream to its end, as Arrow's batches, block by block."""
+        self._allow(block_bytes)
         batches: StagedBatches | None = None
         picked = ", ".join(f"CAST({quoted(column.name)} AS {DUCKDB.types[column.type]})" for column in columns)
         try:
@@ -147,7 +169,7 @@ class DuckdbSession:
             if isinstance(cause, pa.ArrowException):
                 raise not_parsed(cause, table) from cause
             if isinstance(cause, duckdb.Error):
-                raise failed(cause, self._settings, self._path) from cause
+                raise self._failed(cause) from cause
             raise cause from None
 
     def commit(self, then: Callable[[], None] | None = None) -> None:
@@ -155,6 +177,7 @@ class DuckdbSession:
         try:
             self._connection.execute("COMMIT")
         except duckdb.Error as error:
+            self._failed(error)
             raise commit_failed(error, self._settings) from error
         if then is not None:
             then()
@@ -172,9 +195,33 @@ class DuckdbSession:
         with suppress(duckdb.Error, SettingsError):
             self._connection.close()
 
+    def _allow(self, longest_bytes: int) -> None:
+        """Limit the memory to what a batch with so long a record needs, where the Extra doesn't.
+
+        DuckDB handles so many rows at a time and holds all their texts at once (docs/decisions/0025).
+        """
+        wanted = min(self._memory.least_bytes + _VECTOR_ROWS * longest_bytes, _MOST_BYTES)
+        if not self._settings.extra and wanted > self._limit_bytes:
+            self._limit_bytes = wanted
+            self._set(f"memory_limit = '{wanted}B'")
+
+    def _set(self, setting: str) -> None:
+        # Refused where another thread of this process has the same file in a transaction: its settings hold for both.
+        with suppress(duckdb.InvalidInputException):
+            self._connection.execute(f"SET {setting}")
+
+    def _failed(self, error: duckdb.Error) -> TopicLedgerError:
+        if out_of_memory(error) and 0 < self._limit_bytes < _MOST_BYTES:
+            self._memory.least_bytes = _MOST_BYTES
+            return RetriableError(
+                f"connection {self._settings.conn_id}: DuckDB needs more than the {self._limit_bytes:,} bytes that it "
+                f"began with. Nothing was changed; the next try may use {_MOST_BYTES:,}"
+            )
+        return failed(error, self._settings, self._path)
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except duckdb.Error as error:
-            raise failed(error, self._settings, self._path) from error
+            raise self._failed(error) from error

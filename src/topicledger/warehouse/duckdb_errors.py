@@ -33,7 +33,7 @@ def failed(error: duckdb.Error | OSError, settings: WarehouseSettings, path: Pat
     if isinstance(error, OSError):
         wrong = error.errno in _ERRNO_A_PERSON_FIXES
         return SettingsError(where) if wrong else RetriableError(where)
-    if isinstance(error, duckdb.OutOfMemoryException) and not _DISK_IS_FULL.search(text):
+    if out_of_memory(error):
         return SettingsError(
             f"{where}. Nothing was changed. Give a larger memory_limit in the Extra and clear this task, or declare a "
             "smaller max_records and clear consume_and_stage_data"
@@ -50,6 +50,11 @@ def failed(error: duckdb.Error | OSError, settings: WarehouseSettings, path: Pat
         f"{where}. Nothing was changed. Where it comes from a staged file, clear consume_and_stage_data; else look "
         "at the table"
     )
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether the memory limit is too small; memory that the disk has no room for isn't meant."""
+    return isinstance(error, duckdb.OutOfMemoryException) and not _DISK_IS_FULL.search(str(error))
 
 
 def commit_failed(error: duckdb.Error, settings: WarehouseSettings) -> RetriableError:

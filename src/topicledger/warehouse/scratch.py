@@ -30,7 +30,7 @@ class Scratch(DuckdbSession):
     """A DuckDB of its own, with the pipeline's tables in it, empty."""
 
     def __init__(self, settings: WarehouseSettings, folder: Path, tables: Tables) -> None:
-        extra = {key: settings.extra[key] for key in EXTRA if key in settings.extra}
+        extra = {"memory_limit": "1GB"} | {key: settings.extra[key] for key in EXTRA if key in settings.extra}
         super().__init__(
             WarehouseSettings(settings.conn_id, "duckdb", extra=extra), folder / "scratch.duckdb", create=True
         )

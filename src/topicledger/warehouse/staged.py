@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from topicledger.model.plan import OffsetRange
@@ -28,6 +29,10 @@ class StagedTable:
     columns: tuple[StoredColumn, ...]
 
 
+_ROWS_AT_A_TIME = 1_500_000
+"""Where keys are shared out, so many are grouped or joined at a time."""
+
+
 class StagedSql:
     """The statements of one load, as text. Ranges are written into them: they are integers, and many."""
 
@@ -43,6 +48,9 @@ class StagedSql:
         self.jumps = self._table("jumps", JUMPS)
         self._records = (self.rows, self.dead_letters, self.tombstones)
         self._duplicates = self._table("duplicates", COORDINATES)
+        self._skipped = self._table("skipped", COORDINATES)
+        self._repeated = self._table("repeated", tuple(column for column in own if column.name == pipeline.key))
+        self._without_keys = () if dialect.keys else (self._skipped, self._repeated)
 
     def create(self) -> tuple[str, ...]:
         """Create the temporary tables."""
@@ -50,7 +58,7 @@ class StagedSql:
             f"CREATE TEMPORARY TABLE {table.sql.rpartition('.')[2]} "
             f"({', '.join(column_ddl(column, self._dialect) for column in table.columns)})"
             f"{self._dialect.temp_options}"
-            for table in (*self._records, self.jumps, self._duplicates)
+            for table in (*self._records, self.jumps, self._duplicates, *self._without_keys)
         )
 
     def statistics_of_rows(self) -> str:
@@ -73,10 +81,10 @@ class StagedSql:
         return f"""
             SELECT r.n, d.n, t.n, c.different, c.outside FROM {counts} CROSS JOIN (
                 SELECT COALESCE(SUM(q.different), 0) AS different, COALESCE(SUM(q.outside), 0) AS outside FROM (
-                    SELECT COUNT(DISTINCT s._kafka_offset) AS different,
+                    SELECT {self._dialect.distinct_offsets} AS different,
                            COUNT(CASE WHEN p.partition IS NULL THEN 1 END) AS outside
                     FROM ({coordinates}) s LEFT JOIN {_ranges(planned)} p ON {_inside("s", "p")}
-                    GROUP BY s._kafka_partition
+                    GROUP BY s._kafka_partition{self._dialect.offset_blocks}
                 ) q
             ) c"""
 
@@ -87,9 +95,45 @@ class StagedSql:
         ranges hides the tables' sizes from the planner.
         """
         return tuple(
-            f"DELETE FROM {table.sql} AS s WHERE NOT EXISTS "
-            f"(SELECT 1 FROM {_ranges(applied)} a WHERE {_inside('s', 'a')})"
+            f"DELETE FROM {table.sql} WHERE (_kafka_partition, _kafka_offset) IN "
+            f"(SELECT s._kafka_partition, s._kafka_offset FROM {table.sql} s "
+            f"LEFT JOIN {_ranges(applied)} a ON {_inside('s', 'a')} WHERE a.partition IS NULL)"
             for table in self._records
+        )
+
+    def skip_rows(self, rows: int) -> tuple[str, ...]:
+        """Collect the rows that aren't to be inserted, where no constraint of the table refuses them.
+
+        Apart from the insert, and one after another: each needs memory for keys and coordinates alone, which goes to
+        disk where it isn't enough, and the insert then goes through the wide rows once.
+
+        Args:
+            rows: How many were staged. Many go through this a share of their keys at a time, so that memory doesn't
+                grow with them.
+        """
+        if self._dialect.keys:
+            return ()
+        table, staged, key = self._tables.rows.sql, self.rows.sql, self._key
+        repeated = self._repeated.sql
+        into = f"INSERT INTO {self._skipped.sql} SELECT s._kafka_partition, s._kafka_offset FROM"
+        parts = self._shares(rows)
+        return (
+            *(
+                f"INSERT INTO {repeated} SELECT {key} FROM {staged} s WHERE {part('s')} GROUP BY {key} "
+                "HAVING COUNT(*) > 1"
+                for part in parts
+            ),
+            f"""
+            {into} (
+                SELECT _kafka_partition, _kafka_offset,
+                       ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY _kafka_partition, _kafka_offset) AS place
+                FROM {staged} WHERE {key} IN (SELECT {key} FROM {repeated})
+            ) s WHERE place > 1""",
+            *(
+                f"{into} {staged} s WHERE {part('s')} AND EXISTS "
+                f"(SELECT 1 FROM {table} t WHERE t.{key} = s.{key} AND {part('t')})"
+                for part in parts
+            ),
         )
 
     def insert_rows(self) -> str:
@@ -113,9 +157,8 @@ class StagedSql:
             )
         return f"""
             {into} SELECT {picked}
-            WHERE NOT EXISTS (SELECT 1 FROM {table} t WHERE t.{key} = s.{key})
-              AND NOT EXISTS (
-                SELECT 1 FROM ({self._repeated()}) r
+            WHERE NOT EXISTS (
+                SELECT 1 FROM {self._skipped.sql} r
                 WHERE r._kafka_partition = s._kafka_partition AND r._kafka_offset = s._kafka_offset)"""
 
     def insert_dead_letters(self) -> str:
@@ -130,20 +173,26 @@ class StagedSql:
                    {mark}, {mark}, _kafka_partition, _kafka_offset, _kafka_timestamp
             FROM {self.dead_letters.sql} ORDER BY _kafka_partition, _kafka_offset"""
 
-    def collect_duplicates(self) -> str:
+    def collect_duplicates(self, rows: int) -> tuple[str, ...]:
         """Collect the rows that aren't in the table under their own coordinates.
 
         Bound values: topic_id, batch_id.
+
+        Args:
+            rows: How many were staged; as in `skip_rows`.
         """
         mark, key = self._dialect.mark, self._key
-        return f"""
+        return tuple(
+            f"""
             INSERT INTO {self._duplicates.sql}
             SELECT s._kafka_partition, s._kafka_offset FROM {self.rows.sql} s
-            WHERE NOT EXISTS (
+            WHERE {part("s")} AND NOT EXISTS (
                 SELECT 1 FROM {self._tables.rows.sql} t
                 WHERE t.{key} = s.{key} AND t._kafka_partition = s._kafka_partition
                   AND t._kafka_offset = s._kafka_offset
-                  AND t._kafka_topic_id = {mark} AND t._batch_id = {mark})"""
+                  AND t._kafka_topic_id = {mark} AND t._batch_id = {mark} AND {part("t")})"""
+            for part in self._shares(rows)
+        )
 
     def count_duplicates(self) -> str:
         """Yield how many duplicates were collected."""
@@ -175,20 +224,20 @@ class StagedSql:
                    COALESCE(SUM(CASE WHEN j.kind = 'invisible' THEN {length} END), 0)
             FROM {self.jumps.sql} j JOIN {_ranges(applied)} a ON a.partition = j.partition"""
 
+    def _shares(self, rows: int) -> list[Callable[[str], str]]:
+        """Conditions on a table's alias, each of which holds for one share of all keys."""
+        many = math.ceil(rows / _ROWS_AT_A_TIME)
+        if many <= 1 or not self._dialect.share:
+            return [lambda _: "TRUE"]
+
+        def of(share: int) -> Callable[[str], str]:
+            return lambda alias: self._dialect.share.format(key=f"{alias}.{self._key}", share=share, shares=many)
+
+        return [of(share) for share in range(many)]
+
     def _table(self, name: str, columns: tuple[StoredColumn, ...]) -> StagedTable:
         schema = self._dialect.temp_schema
         return StagedTable(f"{schema}{'.' if schema else ''}topicledger_staged_{name}", columns)
-
-    def _repeated(self) -> str:
-        """The coordinates whose key has lower ones in the batch; narrow, because they are few."""
-        staged, key = self.rows.sql, self._key
-        return f"""
-            SELECT _kafka_partition, _kafka_offset FROM (
-                SELECT _kafka_partition, _kafka_offset,
-                       ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY _kafka_partition, _kafka_offset) AS place
-                FROM {staged}
-                WHERE {key} IN (SELECT {key} FROM {staged} GROUP BY {key} HAVING COUNT(*) > 1)
-            ) n WHERE place > 1"""
 
 
 def _ranges(ranges: Iterable[OffsetRange]) -> str:

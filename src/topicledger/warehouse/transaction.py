@@ -60,10 +60,13 @@ class SqlLoad:
         already_loaded = sum(session.execute(statement) for statement in staged.clip(applied))
         crash_point("step-17.clipped")
         own = (manifest.batch_id, manifest.topic_id)
+        for statement in staged.skip_rows(manifest.rows.records):
+            session.execute(statement)
         loaded = session.execute(staged.insert_rows(), own)
         dead_letters = session.execute(staged.insert_dead_letters(), own)
         crash_point("step-18.inserted")
-        session.execute(staged.collect_duplicates(), (manifest.topic_id, manifest.batch_id))
+        for statement in staged.collect_duplicates(manifest.rows.records):
+            session.execute(statement, (manifest.topic_id, manifest.batch_id))
         (duplicates,) = self._numbers(staged.count_duplicates())
         conflicts = self._conflicts() if duplicates else 0
         (tombstones,) = self._numbers(staged.count_tombstones())
