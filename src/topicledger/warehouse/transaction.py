@@ -65,8 +65,10 @@ class SqlLoad:
         loaded = session.execute(staged.insert_rows(), own)
         dead_letters = session.execute(staged.insert_dead_letters(), own)
         crash_point("step-18.inserted")
-        for statement in staged.collect_duplicates(manifest.rows.records):
-            session.execute(statement, (manifest.topic_id, manifest.batch_id))
+        # Where every staged row was inserted there is none to look for.
+        if loaded != manifest.rows.records:
+            for statement in staged.collect_duplicates(manifest.rows.records):
+                session.execute(statement, (manifest.topic_id, manifest.batch_id))
         (duplicates,) = self._numbers(staged.count_duplicates())
         conflicts = self._conflicts() if duplicates else 0
         (tombstones,) = self._numbers(staged.count_tombstones())
