@@ -11,10 +11,10 @@ BENCH = PYTHONPATH=.:src:dags $(IN_VENV) -m benchmarks $(if $(RECORDS),--records
 export WAREHOUSE TOPICLEDGER_HOME KAFKA_BOOTSTRAP
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down status check test test-all mutants soak bench bench-peers kcat lock clean
+.PHONY: help setup run up down status check test test-all mutants soak bench bench-growth bench-peers kcat lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  WAREHOUSE=postgres      load into PostgreSQL instead of DuckDB (run, up)"
 	@echo "  KAFKA_BOOTSTRAP=h:p     use a broker that runs already (run, up)"
@@ -62,6 +62,9 @@ mutants: setup ## break the product in small ways, one after another: its tests 
 
 bench: setup kcat ## how fast it is, beside its limits: RECORDS=1000000 ROUNDS=5 SIZES="10 100000 10000000"
 	@$(BENCH)
+
+bench-growth: setup ## how a record's time grows: larger batches, dead letters, partitions, a warehouse with 50,000,000 rows
+	@PYTHONPATH=.:src:dags $(IN_VENV) -m benchmarks.growth $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SIZES),--sizes $(SIZES))
 
 bench-peers: setup kcat ## the same, with others at the same work beside it
 	@$(BENCH) --peers

@@ -45,7 +45,9 @@ def age(setting: Setting, batches: int = BATCHES, rows_a_batch: int = ROWS_A_BAT
                 (tables.rows.sql,),
             ).fetchall()
             connection.execute(f"ALTER TABLE {tables.rows.sql} DROP CONSTRAINT {unique}".encode())
-            _write(tables, POSTGRES, lambda sql, values: connection.execute(sql.encode(), values or None), batches, each)
+            _write(
+                tables, POSTGRES, lambda sql, values: connection.execute(sql.encode(), values or None), batches, each
+            )
             key = POSTGRES.quoted(setting.pipeline.key)
             connection.execute(f"ALTER TABLE {tables.rows.sql} ADD CONSTRAINT {unique} UNIQUE ({key})".encode())
             connection.execute(b"VACUUM ANALYZE")

@@ -14,10 +14,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks import MALFORMED
 from benchmarks.age import BATCHES, ROWS_A_BATCH, age
-from benchmarks.ground import MALFORMED, PARTITIONS, Ground, running_ground
+from benchmarks.ground import PARTITIONS, Ground, running_ground
 from benchmarks.measured import Figure, measured
-from benchmarks.report import conditions, middle
+from benchmarks.report import found_conditions, middle
 from benchmarks.run import WAREHOUSES
 
 _HERE = Path(__file__).resolve().parent
@@ -77,12 +78,12 @@ def write(found: dict[Case, dict[str, list[Figure]]], folder: Path) -> Path:
         The page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    where = conditions()
+    where = found_conditions(peers=False)
     stem = folder / f"{where['date']}-{where['commit']}"
-    kept = [
-        {**dataclasses.asdict(case), "figures": {task: [dataclasses.asdict(f) for f in many] for task, many in by.items()}}
-        for case, by in found.items()
-    ]
+    kept = []
+    for case, by_task in found.items():
+        figures = {task: [dataclasses.asdict(figure) for figure in many] for task, many in by_task.items()}
+        kept.append({**dataclasses.asdict(case), "figures": figures})
     stem.with_suffix(".json").write_text(json.dumps({"conditions": where, "cases": kept}, indent=1) + "\n")
     page = stem.with_suffix(".md")
     page.write_text(_page(found, f"Commit {where['commit']}; {where['machine']}; Python {where['python']}."))

@@ -70,7 +70,7 @@ def write(results: Results, folder: Path) -> Path:
         The page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    conditions = _conditions(peers=not PEERS.keys().isdisjoint(results.compared))
+    conditions = found_conditions(peers=not PEERS.keys().isdisjoint(results.compared))
     stem = f"{conditions['date']}-{conditions['commit']}"
     fewer = {name: results.records_of(name) for name in results.compared if results.records_of(name) < results.records}
     figures = {name: [dataclasses.asdict(one) for one in many] for name, many in results.compared.items()}
@@ -152,7 +152,8 @@ def _plot(results: Results, of: dict[str, Figure]) -> list[str]:
     ]
 
 
-def _conditions(*, peers: bool) -> dict[str, Any]:
+def found_conditions(*, peers: bool) -> dict[str, Any]:
+    """The commit, the machine and the versions that figures are from."""
     git = ["git", "log", "-1", "--format=%h %cs"]
     commit, date = subprocess.run(git, capture_output=True, text=True, check=True).stdout.split()
     return {

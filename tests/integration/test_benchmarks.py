@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
-from benchmarks import report
+from benchmarks import growth, report
 from benchmarks.ground import Ground, Setting
 from benchmarks.measured import measured
 from benchmarks.peers import PEERS
@@ -74,6 +74,16 @@ def test_one_of_the_others_that_did_less_or_judged_otherwise_is_refused(
     work.rejected.write_text("malformed\n" * rejected)
     with pytest.raises(ValueError, match=f"{rows} rows and {rejected} rejected of 200 records"):
         require_files(work, headers=(1, 0))
+
+
+@pytest.mark.slow
+def test_what_grows_is_measured(ground: Ground, tmp_path: Path) -> None:
+    """A batch of each kind is measured once, into warehouses with a past, too, whose books close with it."""
+    found = {case: growth.measure(ground, case, 1) for case in growth.cases([RECORDS], batches=20, rows_a_batch=600)}
+    assert [case for case in found if case.batches] == [growth.Case(1_000, batches=20, rows=12_000)]
+    page = growth.write(found, tmp_path / "results")
+    assert len(json.loads(page.with_suffix(".json").read_text())["cases"]) == len(found) == 7
+    assert "| 1,000 | 1% | 6 | 12,000 |" in page.read_text()
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ _EXTRA = ("memory_limit",)
 
 # Without a limit in the Extra. Each further thread would need its share of it.
 _UNSAID = {"memory_limit": "1GB", "threads": "2"}
-_LEAST_BYTES = 80_000_000
+_LEAST_BYTES = 96_000_000
 _MOST_BYTES = 1_000_000_000
 _VECTOR_ROWS = 2_048
 

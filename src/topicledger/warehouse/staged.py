@@ -29,7 +29,7 @@ class StagedTable:
     columns: tuple[StoredColumn, ...]
 
 
-_ROWS_AT_A_TIME = 1_250_000
+_ROWS_AT_A_TIME = 1_500_000
 """Where keys are shared out, so many are grouped or joined at a time."""
 
 
