@@ -13,8 +13,8 @@ from topicledger.warehouse.contract import TypedStream
 from topicledger.warehouse.dialect import StoredType
 from topicledger.warehouse.tables import StoredColumn
 
-# Arrow reads up to 32 blocks ahead.
-_SMALLEST_BLOCK_BYTES = 256 * 1024
+# Arrow reads up to 32 blocks ahead, and keeps what it made of them.
+_SMALLEST_BLOCK_BYTES = 64 * 1024
 _LARGEST_BLOCK_BYTES = 2**31 - 1
 
 # UUID and JSON are text here; who loads the batches refuses what isn't one.
