@@ -95,6 +95,18 @@ def test_duckdb_stays_near_its_limit(topics: Topics, duckdb_settings: WarehouseS
     case.oracle().require_every_record_once()
 
 
+def test_duckdb_takes_little_for_many(topics: Topics, duckdb_settings: WarehouseSettings, tmp_path: Path) -> None:
+    """A batch whose rows take twice the memory that DuckDB may use is loaded within it, the rest on disk meanwhile."""
+    case = make_case(topics, duckdb_settings, tmp_path)
+    send(case, (Record(good(n), str(n).encode()) for n in range(1_000_000)), 50_000)
+    run = OneRun(case)
+    run.consume()
+    assert peak_mb(run, "load") < 350
+    assert run.reconcile().loaded == 1_000_000
+    run.clean_up()
+    case.oracle().require_every_record_once()
+
+
 def test_one_partition_far_larger_than_the_others(topics: Topics, place: WarehouseSettings, tmp_path: Path) -> None:
     """200,000 records in one of 16 partitions and three in each other: all are read, in bounded memory."""
     case = make_case(topics, place, tmp_path, partitions=16)
