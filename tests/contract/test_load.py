@@ -173,6 +173,20 @@ def test_staged_counts_find_what_is_wrong(place: Place) -> None:
     assert (counts.distinct_coordinates, counts.outside_plan) == (6, 4)
 
 
+def test_what_lies_outside_the_plan_is_not_loaded(place: Place) -> None:
+    """A plan that is applied as a whole is clipped all the same where something lies outside it."""
+    warehouse = place.ready()
+    origin(warehouse)
+    batch = batch_of(0, 3, target=warehouse.target)
+    batch.row(0, 7, 7).dead(1, 0)
+    with warehouse.loading() as transaction:
+        transaction.copy_staged(batch.manifest(), streams(batch.files()))
+        transaction.lock_positions()
+        transaction.count_staged(batch.planned)
+        counts = transaction.apply(batch.manifest(), batch.planned)
+    assert (counts.already_loaded, counts.loaded, counts.dead_letters, counts.duplicates) == (2, 3, 0, 0)
+
+
 def damaged(files: Mapping[str, bytes], name: str, old: bytes, new: bytes) -> dict[str, bytes]:
     assert old in files[name]
     return {**files, name: files[name].replace(old, new, 1)}

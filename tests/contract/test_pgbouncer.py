@@ -22,7 +22,10 @@ from topicledger.errors import RetriableError, SettingsError
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = ("TimeZone", "search_path", "lock_timeout", "work_mem", "default_transaction_isolation", "client_encoding")
+SETTINGS = (
+    *("TimeZone", "search_path", "lock_timeout", "work_mem", "default_transaction_isolation", "client_encoding"),
+    *("default_statistics_target", "enable_presorted_aggregate"),
+)
 
 
 @pytest.fixture

@@ -181,6 +181,50 @@ def test_another_unique_constraint(place: Place) -> None:
     assert place.query("SELECT COUNT(*) FROM public.events") == [(0,)]
 
 
+def test_a_key_that_another_session_writes_meanwhile(place: Place) -> None:
+    """A key that is committed by another program while a load waits for it ends that try; the next one counts it."""
+    warehouse = place.ready()
+    origin(warehouse)
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(place.dsn()) as other:
+        other.execute(
+            b"INSERT INTO public.events (event_id, amount, name, flag, _batch_id, _kafka_topic_id, _kafka_partition, "
+            b"_kafka_offset) VALUES ('00000000-0000-0000-0000-000000000001', 5, 'n', true, 'by hand', '', 0, 0)"
+        )
+        loading = pool.submit(load, place.warehouse(), numbered(0, 3, "run"))
+        wait_for("the load to wait for the key", lambda: True if _waiting(place) == 1 else None)
+        other.commit()
+        with pytest.raises(RetriableError, match="another session wrote that event_id during the load"):
+            loading.result()
+    accounts = load(warehouse, numbered(0, 3, "run")).accounts
+    assert (accounts.loaded, accounts.duplicates, accounts.conflicts) == (2, 1, 1)
+
+
+def test_a_row_that_no_table_has_is_no_duplicate(place: Place) -> None:
+    """A row that the table's own trigger drops is in no account, so the books don't close."""
+    warehouse = place.ready()
+    origin(warehouse)
+    place.query(
+        "CREATE FUNCTION public.dropped() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN IF NEW.amount = 5 THEN RETURN NULL; END IF; RETURN NEW; END'"
+    )
+    place.query("CREATE TRIGGER d BEFORE INSERT ON public.events FOR EACH ROW EXECUTE FUNCTION public.dropped()")
+    with pytest.raises(IntegrityError, match=r"I3: records 2 = already_loaded 0 \+ loaded 1 \+ duplicates 0"):
+        load(warehouse, Batch([OffsetRange(0, 0, 2)]).row(0, 0, 1).row(0, 1, 2, amount=5))
+
+
+@pytest.mark.slow
+def test_duplicates_of_a_batch_that_the_statistics_do_not_know(place: Place) -> None:
+    """A batch into a table whose statistics are of earlier ones isn't compared with it row by row."""
+    place.query(f"ALTER DATABASE {place.settings.schema} SET statement_timeout = '30s'")
+    warehouse = place.ready()
+    origin(warehouse)
+    load(warehouse, numbered(0, 60_000, "first"))
+    place.query("ANALYZE public.events")
+    batch = numbered(60_000, 120_000, "second").row(0, 120_000, 0)
+    batch.planned = [OffsetRange(0, 60_000, 120_001)]
+    assert load(warehouse, batch).accounts.duplicates == 1
+
+
 def test_real_types(place: Place) -> None:
     """Columns have the types that a person would have chosen."""
     place.ready()

@@ -8,6 +8,7 @@ import psycopg
 
 from topicledger.errors import IntegrityError, RetriableError, SettingsError, TopicLedgerError
 from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.warehouse.dialect import quoted
 
 # Class 08 connection, 40 rollback, 53 resources, 57P shutdown, 55P03 lock timeout, 57014 statement timeout,
 # 25006 a server that is read-only for now (a standby), 25P03/25P04 idle or long transaction ended by the server,
@@ -15,6 +16,7 @@ from topicledger.warehouse.contract import WarehouseSettings
 _MAY_PASS = ("08", "40", "53", "57P", "55P03", "57014", "25006", "25P03", "25P04", "58", "XX")
 # Class 28 login, 3D database, 42501 grant, 0A not supported by this server.
 _A_PERSON_FIXES = ("28", "3D", "42501", "0A")
+_TAKEN = "23505"
 
 # A refused connection carries no SQLSTATE, only the server's or libpq's sentence.
 _REFUSED_LOGIN = re.compile(
@@ -38,8 +40,14 @@ def connecting_failed(error: psycopg.Error, settings: WarehouseSettings) -> Topi
     return RetriableError(f"{where}. Nothing was changed; try again")
 
 
-def statement_failed(error: psycopg.Error, settings: WarehouseSettings) -> TopicLedgerError:
-    """Translate a failed statement; the transaction it was in is lost."""
+def statement_failed(error: psycopg.Error, settings: WarehouseSettings, key: str) -> TopicLedgerError:
+    """Translate a failed statement; the transaction it was in is lost.
+
+    Args:
+        error: The driver's.
+        settings: The connection.
+        key: The pipeline's key. A row that took one during the load is there at the next try.
+    """
     state = error.sqlstate or ""
     text = _without_password(error.diag.message_primary or " ".join(str(error).split()), settings)
     where = f"connection {settings.conn_id}: PostgreSQL says {state or type(error).__name__}: {text}"
@@ -49,6 +57,12 @@ def statement_failed(error: psycopg.Error, settings: WarehouseSettings) -> Topic
         return SettingsError(f"{where}. Nothing was changed")
     if state.startswith(_MAY_PASS) or (not state and isinstance(error, psycopg.OperationalError)):
         return RetriableError(f"{where}. Nothing was changed; try again")
+    # "Key (event_id)=(...) already exists.", in any language; the name is quoted where it must be.
+    columns = (error.diag.message_detail or "").partition("(")[2]
+    if state == _TAKEN and columns.startswith((f"{key})=(", f"{quoted(key)})=(")):
+        return RetriableError(
+            f"{where}: another session wrote that {key} during the load. Nothing was changed; try again"
+        )
     if error.diag.context:
         where = f"{where} ({error.diag.context.splitlines()[0][:300]})"
     return IntegrityError(

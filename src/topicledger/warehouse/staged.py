@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from topicledger.model.plan import OffsetRange
 from topicledger.pipeline import Pipeline
@@ -78,6 +79,8 @@ class StagedSql:
         coordinates = " UNION ALL ".join(
             f"SELECT _kafka_partition, _kafka_offset FROM {table.sql}" for table in self._records
         )
+        if self._dialect.keys:
+            return self._count_staged_in_one_pass(planned)
         return f"""
             SELECT r.n, d.n, t.n, c.different, c.outside FROM {counts} CROSS JOIN (
                 SELECT COALESCE(SUM(q.different), 0) AS different, COALESCE(SUM(q.outside), 0) AS outside FROM (
@@ -87,6 +90,20 @@ class StagedSql:
                     GROUP BY s._kafka_partition{self._dialect.offset_blocks}
                 ) q
             ) c"""
+
+    def _count_staged_in_one_pass(self, planned: Sequence[OffsetRange]) -> str:
+        """The same for PostgreSQL, which sorts to tell values apart: those inside the plan are numbered through."""
+        kinds = [f"COUNT(CASE WHEN s.kind = {kind} THEN 1 END)" for kind in range(len(self._records))]
+        coordinates = " UNION ALL ".join(
+            f"SELECT {kind} AS kind, _kafka_partition, _kafka_offset FROM {table.sql}"
+            for kind, table in enumerate(self._records)
+        )
+        return f"""
+            SELECT {", ".join(kinds)},
+                   COUNT(DISTINCT p.ahead + (s._kafka_offset - p.first))
+                   + COUNT(DISTINCT CASE WHEN p.partition IS NULL THEN (s._kafka_partition, s._kafka_offset) END),
+                   COUNT(CASE WHEN p.partition IS NULL THEN 1 END)
+            FROM ({coordinates}) s LEFT JOIN {_ranges(planned)} p ON {_inside("s", "p")}"""
 
     def clip(self, applied: Sequence[OffsetRange]) -> tuple[str, ...]:
         """Drop the staged records outside applied, of every kind; what they drop is `already_loaded`.
@@ -148,15 +165,15 @@ class StagedSql:
             "_kafka_timestamp)"
         )
         own = ", ".join(f"s.{column}" for column in self._columns)
-        picked = f"{own}, {mark}, {mark}, s._kafka_partition, s._kafka_offset, s._kafka_timestamp FROM {staged} s"
+        picked = f"{own}, {mark}, {mark}, s._kafka_partition, s._kafka_offset, s._kafka_timestamp"
         if self._dialect.keys:
-            # Inserting in the key's order touches each index page once.
-            return (
-                f"{into} SELECT DISTINCT ON (s.{key}) {picked} "
-                f"ORDER BY s.{key}, s._kafka_partition, s._kafka_offset ON CONFLICT ({key}) DO NOTHING"
-            )
+            # In the key's order each index page is touched once. ON CONFLICT would look up and log each row twice.
+            return f"""
+                {into} SELECT {picked} FROM (
+                    SELECT DISTINCT ON ({key}) * FROM {staged} ORDER BY {key}, _kafka_partition, _kafka_offset
+                ) s WHERE NOT EXISTS (SELECT 1 FROM {table} t WHERE t.{key} = s.{key})"""
         return f"""
-            {into} SELECT {picked}
+            {into} SELECT {picked} FROM {staged} s
             WHERE NOT EXISTS (
                 SELECT 1 FROM {self._skipped.sql} r
                 WHERE r._kafka_partition = s._kafka_partition AND r._kafka_offset = s._kafka_offset)"""
@@ -174,7 +191,10 @@ class StagedSql:
             FROM {self.dead_letters.sql} ORDER BY _kafka_partition, _kafka_offset"""
 
     def collect_duplicates(self, rows: int) -> tuple[str, ...]:
-        """Collect the rows that aren't in the table under their own coordinates.
+        """Collect the rows whose key is in the table under other coordinates than their own.
+
+        Joined by the key alone: a planner that has never seen this batch takes its rows in the table for none or one,
+        and with that for a condition compares every row with every other.
 
         Bound values: topic_id, batch_id.
 
@@ -185,12 +205,11 @@ class StagedSql:
         return tuple(
             f"""
             INSERT INTO {self._duplicates.sql}
-            SELECT s._kafka_partition, s._kafka_offset FROM {self.rows.sql} s
-            WHERE {part("s")} AND NOT EXISTS (
-                SELECT 1 FROM {self._tables.rows.sql} t
-                WHERE t.{key} = s.{key} AND t._kafka_partition = s._kafka_partition
-                  AND t._kafka_offset = s._kafka_offset
-                  AND t._kafka_topic_id = {mark} AND t._batch_id = {mark} AND {part("t")})"""
+            SELECT DISTINCT s._kafka_partition, s._kafka_offset
+            FROM {self.rows.sql} s JOIN {self._tables.rows.sql} t ON t.{key} = s.{key} AND {part("t")}
+            WHERE {part("s")} AND NOT (
+                t._kafka_partition = s._kafka_partition AND t._kafka_offset = s._kafka_offset
+                AND t._kafka_topic_id = {mark} AND t._batch_id = {mark})"""
             for part in self._shares(rows)
         )
 
@@ -240,11 +259,15 @@ class StagedSql:
         return StagedTable(f"{schema}{'.' if schema else ''}topicledger_staged_{name}", columns)
 
 
-def _ranges(ranges: Iterable[OffsetRange]) -> str:
-    """A derived table (partition, first, past); a join with it stays cheap with thousands of partitions."""
-    values = ", ".join(f"({r.partition:d}, {r.start:d}, {r.end:d})" for r in ranges)
+def _ranges(ranges: Sequence[OffsetRange]) -> str:
+    """A derived table (partition, first, past, ahead); a join with it stays cheap with thousands of partitions.
+
+    `ahead` is the sum of the lengths of the ranges before this one.
+    """
+    ahead = accumulate((r.length for r in ranges), initial=0)
+    values = ", ".join(f"({r.partition:d}, {r.start:d}, {r.end:d}, {n:d})" for r, n in zip(ranges, ahead, strict=False))
     # PostgreSQL's VALUES can't be empty; the added range contains nothing.
-    return f"(SELECT * FROM (VALUES {values or '(-1, 0, 0)'}) AS v(partition, first, past))"
+    return f"(SELECT * FROM (VALUES {values or '(-1, 0, 0, 0)'}) AS v(partition, first, past, ahead))"
 
 
 def _inside(record: str, bounds: str) -> str:
