@@ -52,6 +52,22 @@ IDENTITIES = (
         ("test_staged_counts_find_what_is_wrong[duckdb]",),
     ),
     Mutant(
+        "coordinates that are numbered through may repeat",
+        ("I2",),
+        _STAGED,
+        "COUNT(DISTINCT p.ahead + (s._kafka_offset - p.first))",
+        "COUNT(p.ahead + (s._kafka_offset - p.first))",
+        ("test_staged_counts_find_what_is_wrong[postgres]",),
+    ),
+    Mutant(
+        "each partition's coordinates are numbered from zero",
+        ("I2",),
+        _STAGED,
+        "COUNT(DISTINCT p.ahead + (s._kafka_offset - p.first))",
+        "COUNT(DISTINCT s._kafka_offset - p.first)",
+        ("contract/test_load.py::test_many_partitions[postgres]",),
+    ),
+    Mutant(
         "coordinates outside the plan aren't counted",
         ("I2",),
         _STAGED,

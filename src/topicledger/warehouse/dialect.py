@@ -31,7 +31,8 @@ class Dialect:
         clock: The time now, in microseconds since 1970 when read by `micros`.
         micros: Turns a timestamp into whole microseconds since 1970.
         ignore_repeat: Ends an INSERT that must not fail when the key exists.
-        distinct_offsets: Counts the different `s._kafka_offset` of a group of one partition's records.
+        distinct_offsets: Counts the different `s._kafka_offset` of a group of one partition's records; empty: all
+            coordinates are told apart in one pass.
         offset_blocks: Further groups that they are counted in, so that none is large.
         share: Whether a key is in one of several equal shares of all keys; empty: they needn't be shared out.
         statistics: Tells the planner about a temporary table that was just filled: its table and columns.
@@ -100,7 +101,7 @@ POSTGRES = Dialect(
     clock="clock_timestamp()",
     micros="CAST(extract(epoch FROM {}) * 1000000 AS bigint)",
     ignore_repeat=" ON CONFLICT DO NOTHING",
-    distinct_offsets="COUNT(DISTINCT s._kafka_offset)",
+    distinct_offsets="",
     offset_blocks="",
     share="",
     statistics="ANALYZE {} ({})",

@@ -73,14 +73,14 @@ class StagedSql:
 
     def count_staged(self, planned: Sequence[OffsetRange]) -> str:
         """Yield rows, dead letters, tombstones, distinct coordinates, and how many are outside the plan."""
+        if not self._dialect.distinct_offsets:
+            return self._count_staged_in_one_pass(planned)
         counts = " CROSS JOIN ".join(
             f"(SELECT COUNT(*) AS n FROM {table.sql}) {name}" for table, name in zip(self._records, "rdt", strict=True)
         )
         coordinates = " UNION ALL ".join(
             f"SELECT _kafka_partition, _kafka_offset FROM {table.sql}" for table in self._records
         )
-        if self._dialect.keys:
-            return self._count_staged_in_one_pass(planned)
         return f"""
             SELECT r.n, d.n, t.n, c.different, c.outside FROM {counts} CROSS JOIN (
                 SELECT COALESCE(SUM(q.different), 0) AS different, COALESCE(SUM(q.outside), 0) AS outside FROM (
@@ -92,7 +92,7 @@ class StagedSql:
             ) c"""
 
     def _count_staged_in_one_pass(self, planned: Sequence[OffsetRange]) -> str:
-        """The same for PostgreSQL, which sorts to tell values apart: those inside the plan are numbered through."""
+        """The same where values are told apart by sorting: coordinates inside the plan are numbered through."""
         kinds = [f"COUNT(CASE WHEN s.kind = {kind} THEN 1 END)" for kind in range(len(self._records))]
         coordinates = " UNION ALL ".join(
             f"SELECT {kind} AS kind, _kafka_partition, _kafka_offset FROM {table.sql}"
