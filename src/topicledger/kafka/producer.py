@@ -77,9 +77,7 @@ class BatchProducer:
         said = time.monotonic()
         rest = iter(records)
         with seldom_collected():
-            while some := list(islice(rest, _POLL_EVERY)):
-                self._produced += len(some)
-                self._enqueue(producer, some)
+            while self._enqueue(producer, islice(rest, _POLL_EVERY)):
                 self._serve(producer, lambda: producer.poll(0))
                 if self._reports.failed or self._memory.credentials is not None:
                     break
@@ -92,9 +90,12 @@ class BatchProducer:
             raise self._failure()
         return self._produced
 
-    def _enqueue(self, producer: Any, records: Sequence[tuple[bytes | None, bytes | None]]) -> None:
+    def _enqueue(self, producer: Any, records: Iterable[tuple[bytes | None, bytes | None]]) -> bool:
+        """Give the client each record as it comes; tell whether there was any."""
         produce, topic, headers = producer.produce, self._topic, self._headers
+        before = self._produced
         for key, value in records:
+            self._produced += 1
             while True:
                 try:
                     # Keyword arguments, and a callback for each record, would take a fifth longer.
@@ -106,6 +107,7 @@ class BatchProducer:
                     raise self._refused(exception, key, value) from exception
                 else:
                     break
+        return self._produced > before
 
     def _refused(self, exception: KafkaException, key: bytes | None, value: bytes | None) -> TopicLedgerError:
         error = exception.args[0]
