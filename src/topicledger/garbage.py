@@ -13,8 +13,8 @@ _SELDOM = 1_000_000
 def seldom_collected() -> Iterator[None]:
     """Search for cycles only every million new objects, not every few hundred, until the block ends.
 
-    Each search looks through all that is alive, in a task's process all of Airflow: for records it took up to a
-    third of the time, and found nothing, since they are freed by their counts.
+    Each search looks through all that is alive, in a task's process all of Airflow, which doubled what the client
+    takes for a record; and it finds nothing, since records are freed by their counts (docs/decisions/0026).
     """
     before = gc.get_threshold()
     gc.set_threshold(_SELDOM, *before[1:])

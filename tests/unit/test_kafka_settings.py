@@ -211,7 +211,13 @@ def test_tuning_is_the_users() -> None:
     tuned = settings(**{"compression.type": "lz4", "linger.ms": 1, "fetch.wait.max.ms": 7})
     assert (tuned.producer()["compression.type"], tuned.producer()["linger.ms"]) == ("lz4", 1)
     assert tuned.consumer("group")["fetch.wait.max.ms"] == 7
+    assert settings(**{"fetch.queue.backoff.ms": 500}).consumer("group")["fetch.queue.backoff.ms"] == 500
     assert settings().producer()["compression.type"] == "zstd"
+
+
+def test_a_full_queue_is_looked_at_again_soon() -> None:
+    """By its own default the client would stand still for a second, while its queue is read in a fraction of one."""
+    assert settings().consumer("group")["fetch.queue.backoff.ms"] <= 20
 
 
 @pytest.mark.parametrize("key", sorted(SECRET_KEYS))
