@@ -27,6 +27,10 @@ class TopicLedgerError(Exception):
     """
 
     retriable: ClassVar[bool] = False
+    topic: str | None = None
+    partition: int | None = None
+    offset: int | None = None
+    batch_id: str | None = None
 
     def __init__(
         self,
@@ -70,7 +74,8 @@ class RejectedRecord(TopicLedgerError):  # noqa: N818 - a verdict on a record, n
     """
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
+        # Made for each dead letter: that it has no coordinates is the class's to know, not set each time.
+        Exception.__init__(self, message)
         self.reason = reason
 
     def __reduce__(self) -> tuple[Any, ...]:

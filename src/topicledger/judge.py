@@ -124,10 +124,13 @@ class Judge:
             try:
                 # What came before a value that is refused stays, and the map goes on behind it.
                 events.extend(decoded)
-            except (msgspec.MsgspecError, ValueError, RecursionError):
+            except (msgspec.MsgspecError, ValueError, RecursionError) as refusal:
                 index = len(events) + refused
                 try:
-                    unknown_fields += self._unknown_fields(values[index])
+                    unknown = self._unknown_fields(values[index], refusal)
+                    unknown_fields += unknown
+                    if not unknown:
+                        raise refusal  # the strict type is stricter with nothing else
                     events.append(self._decode(values[index]))
                 except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                     rejected[first + index] = rejection(values[index], error)
@@ -135,8 +138,10 @@ class Judge:
             else:
                 return events, unknown_fields
 
-    def _unknown_fields(self, value: bytes) -> int:
+    def _unknown_fields(self, value: bytes, refusal: Exception) -> int:
         """Count the fields that the event type doesn't have; the whole document must be valid for that."""
+        if type(refusal) is msgspec.DecodeError:  # of the bytes, which the strict type reads as any other does
+            return 0
         try:
             document = msgspec.json.decode(value)
         except msgspec.ValidationError:

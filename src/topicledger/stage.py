@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Sequence
+from binascii import b2a_base64
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, cast
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -91,15 +91,17 @@ class Stager:
     def _add_dead_letters(
         self, chunk: Chunk, rejected: Sequence[tuple[int, RejectedRecord]], coordinates: Sequence[pa.Array[Any]]
     ) -> None:
-        for index, reason in rejected:
-            self.tally.add_dead_letter(chunk.partitions[index], chunk.offsets[index], reason.reason, str(reason))
         indices = [index for index, _ in rejected]
-        texts: list[list[str | None]] = [
-            [reason.reason for _, reason in rejected],
-            [str(reason) for _, reason in rejected],
-            [_base64(chunk.key(index)) for index in indices],
-            [_base64(chunk.values[index]) for index in indices],
-            [_headers(chunk.headers(index)) for index in indices],
+        reasons = [record.reason for _, record in rejected]
+        sentences = [str(record) for _, record in rejected]
+        places = [(chunk.partitions[index], chunk.offsets[index]) for index in indices]
+        self.tally.add_dead_letters(places, reasons, sentences)
+        texts: list[Iterable[Any]] = [
+            reasons,
+            sentences,
+            _base64(map(chunk.key, indices)),
+            _base64([chunk.values[index] for index in indices]),
+            map(_headers, map(chunk.headers, indices)),
         ]
         columns: list[pa.Array[Any]] = [pa.array(column, pa.string()) for column in texts]
         self._sink.dead_letters.write([*columns, *_at(indices, coordinates)])
@@ -142,10 +144,13 @@ def _without(indices: Sequence[int], columns: Sequence[pa.Array[Any]]) -> Sequen
     return [column.filter(mask) for column in columns]
 
 
-def _base64(data: bytes | None) -> str | None:
-    return None if data is None else base64.b64encode(data).decode("ascii")
+def _base64(values: Iterable[bytes | None]) -> list[bytes | None]:
+    return [None if value is None else b2a_base64(value, newline=False) for value in values]
 
 
-def _headers(headers: Headers) -> str:
+def _headers(headers: Headers) -> bytes:
     """Headers as JSON: [[name, base64 of the value or null], ...]; U+0000, which jsonb can't hold, spelled out."""
-    return json.dumps([[name.replace("\0", "\\0"), _base64(value)] for name, value in headers])
+    return _encode([(name.replace("\0", "\\0"), value) for name, value in headers])
+
+
+_encode = msgspec.json.Encoder().encode

@@ -57,8 +57,8 @@ def _reading(partition: StagedPartition, seen: int | None, jump: OffsetRange, ta
 def test_joined_readings_are_one() -> None:
     """Of a partition in three slices the counts add up; its ends, gap and epochs are as one reader would have them."""
     first, second, third = Tally(4, 1), Tally(5), Tally(6)
-    first.add_dead_letter(0, 12, "invalid_json", "late")
-    second.add_dead_letter(0, 11, "invalid_json", "early")
+    first.add_dead_letters([(0, 12)], ["invalid_json"], ["late"])
+    second.add_dead_letters([(0, 11)], ["invalid_json"], ["early"])
     readings = [
         _reading(_staged(10, 20, [(15, 1)], 1, 4), 1, OffsetRange(0, 16, 17), first),
         _reading(_staged(30, 40, [(30, 2), (35, 4)], 4, 6), 3, OffsetRange(0, 31, 36), third),

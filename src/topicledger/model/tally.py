@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from topicledger.errors import IntegrityError
@@ -26,10 +26,13 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     first: dict[str, tuple[int, int, str]] = field(default_factory=dict)
 
-    def add_dead_letter(self, partition: int, offset: int, reason: str, sentence: str) -> None:
-        """Count one dead letter."""
-        self.reasons[reason] += 1
-        self._note_first(reason, (partition, offset, sentence))
+    def add_dead_letters(
+        self, places: Iterable[tuple[int, int]], reasons: Sequence[str], sentences: Iterable[str]
+    ) -> None:
+        """Count dead letters: the (partition, offset), the reason and the sentence of each."""
+        self.reasons.update(reasons)
+        for (partition, offset), reason, sentence in zip(places, reasons, sentences, strict=True):
+            self._note_first(reason, (partition, offset, sentence))
 
     def join(self, others: Iterable[Tally]) -> Tally:
         """Count what others counted, too; the order doesn't matter."""
@@ -66,7 +69,7 @@ class Tally:
 
     def _note_first(self, reason: str, first: tuple[int, int, str]) -> None:
         known = self.first.get(reason)
-        if known is None or first[:2] < known[:2]:
+        if known is None or first < known:
             self.first[reason] = first
 
     def _first_of(self, reason: str) -> str:
