@@ -11,7 +11,8 @@ import duckdb
 import msgspec
 import psycopg
 
-from benchmarks.ground import PARTITIONS, Setting
+from benchmarks.ground import PARTITIONS
+from benchmarks.setting import Setting
 from topicledger.model.accounts import Accounts
 from topicledger.model.identity import CONTRACT_VERSION
 from topicledger.model.manifest import Manifest, StagedFile, StagedPartition

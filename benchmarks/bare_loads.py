@@ -11,16 +11,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import duckdb
-import psycopg
-
-from benchmarks.ground import Setting
+from benchmarks.setting import POSTGRES_PORT, POSTGRES_USER, Setting
 from topicledger.warehouse.dialect import DUCKDB, POSTGRES, Dialect
 from topicledger.warehouse.tables import StoredColumn, Tables
 
 
 def bare_load_duckdb(setting: Setting) -> float:
     """DuckDB alone: the staged rows from their file by `read_csv`, those whose key is there already left out."""
+    import duckdb
+
     rows = _staged_rows(setting)
     connection = duckdb.connect(str(Path(setting.folder) / "bare.duckdb"))
     connection.execute(_create(setting, DUCKDB, "bare"))
@@ -37,9 +36,12 @@ def bare_load_duckdb(setting: Setting) -> float:
 
 def bare_load_postgres(setting: Setting) -> float:
     """PostgreSQL alone: COPY into a temporary table, then an ordered insert that leaves out what is there already."""
+    import psycopg
+
     rows = _staged_rows(setting)
     host, name = setting.database
-    with psycopg.connect(f"host={host} port=5432 user=postgres dbname={name}") as connection:
+    place = f"host={host} port={POSTGRES_PORT} user={POSTGRES_USER} dbname={name}"
+    with psycopg.connect(place) as connection:
         connection.execute(_create(setting, POSTGRES, "bare").encode())
         connection.execute(b"ALTER TABLE bare ADD UNIQUE (event_id)")
         connection.commit()

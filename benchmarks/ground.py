@@ -1,125 +1,25 @@
-"""Where everything is measured: topics that are filled once, empty warehouses, and the product's own settings."""
+"""Where everything is measured: topics that are filled once, and empty warehouses."""
 
 from __future__ import annotations
 
-import dataclasses
-import datetime as dt
-import json
 import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from benchmarks import MALFORMED
+from benchmarks.setting import AT, REGION, Setting
 from devstack.broker import running_broker
 from devstack.postgres import Postgres, running_postgres
 from devstack.topics import ensure_topic
-from topicledger.kafka.settings import KafkaSettings
-from topicledger.model.identity import Run, batch_id
-from topicledger.pipeline import Pipeline
-from topicledger.signups import SIGNUPS
 from topicledger.simulation import simulate
-from topicledger.staging.root import LocalRoot
-from topicledger.warehouse.contract import WarehouseSettings
 
-AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 PARTITIONS = 6
-REGION = "eu-central-1"
-S3_KEY = "the-emulator-asks-for-none"
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What one measured process is told. It travels as JSON.
-
-    Args:
-        bootstrap: The broker.
-        topic: The topic.
-        records: How many records are on it, or are to be produced.
-        folder: A private folder: staged files, the DuckDB file, what one task hands to the next.
-        warehouse: `duckdb`, `postgres`, `folder` or `s3`.
-        database: PostgreSQL's socket folder and database.
-        endpoint: The emulator of S3.
-    """
-
-    bootstrap: str
-    topic: str
-    records: int
-    folder: str
-    warehouse: str = "duckdb"
-    database: tuple[str, str] = ("", "")
-    endpoint: str = ""
-
-    def to_json(self) -> str:
-        """Give it as JSON."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Setting:
-        """Take it from JSON."""
-        fields: dict[str, Any] = json.loads(text)
-        return cls(**{**fields, "database": tuple(fields["database"])})
-
-    @property
-    def kafka(self) -> KafkaSettings:
-        """The Kafka connection."""
-        return KafkaSettings("kafka_default", {"bootstrap.servers": self.bootstrap})
-
-    @property
-    def pipeline(self) -> Pipeline:
-        """The shipped pipeline over this topic and folder."""
-        return dataclasses.replace(SIGNUPS, topic=self.topic, staging_dir=str(Path(self.folder) / "staging"))
-
-    @property
-    def root(self) -> LocalRoot:
-        """The staging root."""
-        return LocalRoot(self.pipeline.staging_dir)
-
-    @property
-    def run(self) -> Run:
-        """The run."""
-        return Run(batch_id(self.pipeline.name, "manual__1"), "manual__1")
-
-    @property
-    def handed_on(self) -> Path:
-        """What the consuming task hands to the next: the path of the staged rows, and the manifest's handle."""
-        return Path(self.folder) / "handed_on.json"
-
-    @property
-    def bucket(self) -> str:
-        """The bucket in the emulator of S3."""
-        return Path(self.folder).name.replace("_", "-")
-
-    @property
-    def s3(self) -> Any:
-        """A plain client of the emulator."""
-        # Imported here: what a measured process imports counts as its memory.
-        import boto3  # type: ignore[import-untyped] # ships no types
-
-        keys = {"aws_access_key_id": S3_KEY, "aws_secret_access_key": S3_KEY}
-        return boto3.client("s3", endpoint_url=self.endpoint, region_name=REGION, **keys)
-
-    @property
-    def place(self) -> WarehouseSettings:
-        """The warehouse's connection."""
-        if self.warehouse == "duckdb":
-            return WarehouseSettings("warehouse_default", "duckdb", host=str(Path(self.folder) / "warehouse.duckdb"))
-        if self.warehouse == "folder":
-            return WarehouseSettings("warehouse_default", "fs", extra={"path": str(Path(self.folder) / "lake")})
-        if self.warehouse == "s3":
-            extra = {"bucket": self.bucket, "prefix": "lake", "endpoint_url": self.endpoint, "region_name": REGION}
-            return WarehouseSettings("warehouse_default", "aws", login=S3_KEY, password=S3_KEY, extra=extra)
-        host, name = self.database
-        return WarehouseSettings(
-            "warehouse_default", "postgres", host=host, port=Postgres.port, login=Postgres.user, schema=name
-        )
 
 
 class Ground:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.ground import Setting
+from benchmarks.setting import Setting
 
 _ROOT = Path(__file__).resolve().parents[1]
 _LOOK_EVERY_S = 0.02

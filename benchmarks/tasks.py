@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartit
 
 import kafka_utils
 from benchmarks.bare_loads import bare_load_duckdb, bare_load_folder, bare_load_postgres, bare_load_s3
-from benchmarks.ground import AT, Setting
+from benchmarks.setting import AT, Setting
 from topicledger.load import load_batch
 from topicledger.reconcile import reconcile
 from topicledger.simulation import simulate

@@ -9,11 +9,12 @@ import pytest
 from pyarrow import parquet
 
 from benchmarks import growth, report
-from benchmarks.ground import Ground, Setting
+from benchmarks.ground import Ground
 from benchmarks.measured import measured
 from benchmarks.peers import PEERS
 from benchmarks.peers.work import Work, require_files
 from benchmarks.run import WAREHOUSES, Results, compare, compare_peers, grow
+from benchmarks.setting import Setting
 from devstack.broker import AnyBroker
 from devstack.postgres import Postgres
 from tests.support.looking import count

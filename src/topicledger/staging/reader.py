@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import msgspec
 
@@ -15,9 +15,11 @@ from topicledger.errors import IntegrityError
 from topicledger.model.identity import CONTRACT_VERSION
 from topicledger.model.manifest import Manifest
 from topicledger.staging.folder import is_staged_name
-from topicledger.staging.parquet_stream import ParquetStream
 from topicledger.staging.root import ReadingPlace, StagingRoot, require_inside
 from topicledger.staging.verifying import STAGE_AGAIN, TASK, VerifyingReader
+
+if TYPE_CHECKING:
+    from topicledger.staging.parquet_stream import ParquetStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +111,19 @@ def open_batch(root: StagingRoot, handle: ManifestHandle) -> Iterator[OpenedBatc
         for file in manifest.files:
             if not is_staged_name(file.name) or not file.name.startswith(f"kafka_staging_{handle.batch_id}."):
                 raise IntegrityError(f"the manifest names {file.name!r}, which is no staged file. {STAGE_AGAIN}")
-            reader = VerifyingReader(place.open(file.name, TASK, file), file)
-            stream = ParquetStream(reader, file.name) if file.name.endswith(".parquet") else reader
+            stream = _stream(VerifyingReader(place.open(file.name, TASK, file), file), file.name)
             stack.callback(stream.close)
             readers.append(cast("BinaryIO", stream))
         yield OpenedBatch(manifest, *readers)
+
+
+def _stream(reader: VerifyingReader, name: str) -> VerifyingReader | ParquetStream:
+    if not name.endswith(".parquet"):
+        return reader
+    # Imported where it is used: ten megabytes, which CSV does without.
+    from topicledger.staging.parquet_stream import ParquetStream
+
+    return ParquetStream(reader, name)
 
 
 def _read_manifest(root: StagingRoot, place: ReadingPlace, handle: ManifestHandle) -> Manifest:

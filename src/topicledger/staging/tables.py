@@ -9,7 +9,6 @@ from typing import Any, BinaryIO, Protocol, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as pa_csv
-from pyarrow import parquet
 
 from topicledger.model.manifest import StagedFile
 from topicledger.staging.staged_file import StagedWriter
@@ -58,6 +57,9 @@ class ParquetWriter:
 
     def __init__(self, file: StagedWriter, schema: pa.Schema) -> None:
         self._schema = schema
+        # Imported where it is used: ten megabytes, which CSV does without.
+        from pyarrow import parquet
+
         self.file = file
         self._sink = _Sink()
         self._writer = parquet.ParquetWriter(cast("BinaryIO", self._sink), schema, compression="zstd")
