@@ -27,7 +27,10 @@ from topicledger.model.accounts import PartitionBooks
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.plan import OffsetRange, Position
 from topicledger.pipeline import Column
+from topicledger.warehouse import parquet as parquet_files
+from topicledger.warehouse import scratch
 from topicledger.warehouse.dialect import DUCKDB
+from topicledger.warehouse.duckdb import Memory
 from topicledger.warehouse.folder_store import FolderStore
 from topicledger.warehouse.log import Log
 from topicledger.warehouse.log_entry import BLOCK, LogEntry, following
@@ -201,6 +204,46 @@ def test_the_files_types(place: Place) -> None:
         assert written.field("note").nullable
     metadata = parquet.read_metadata(max(data_files(place), key=lambda path: path.stat().st_size))
     assert metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_files_in_the_order_of_the_topic(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However rows were staged, the files hold them by their coordinates: sorted share by share, cut into groups."""
+    monkeypatch.setattr(scratch, "_SORTED_ROWS", 3)
+    monkeypatch.setattr(parquet_files, "ROWS_PER_GROUP", 4)
+    monkeypatch.setattr(parquet_files, "ROWS_PER_FILE", 8)
+    sizes = {0: 1, 1: 2, 2: 1, 3: 11, 4: 3, 5: 4}
+    warehouse = place.ready()
+    origin(warehouse, *sizes)
+    batch = Batch([OffsetRange(partition, 0, 10 * size) for partition, size in sizes.items()])
+    wanted = [(partition, 10 * place + 9) for partition, size in sizes.items() for place in range(size)]
+    for number, (partition, offset) in enumerate(sorted(wanted, key=lambda coordinates: hash(coordinates) % 7)):
+        batch.row(partition, offset, number)
+    for partition, offset in wanted:
+        batch.jump(partition, offset - 9, offset, "invisible")
+    load(warehouse, batch)
+    *_, last = entries(place)
+    files = [parquet.ParquetFile(lake(place) / "events" / file["name"]) for file in last["files"]]
+    found = [file.read(columns=["_kafka_partition", "_kafka_offset"]).to_pylist() for file in files]
+    assert [tuple(row.values()) for rows in found for row in rows] == wanted
+    groups = [[file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] for file in files]
+    assert groups == [[4, 6], [5, 5], [2]]
+
+
+def test_a_sort_that_needs_more_memory(place: Place) -> None:
+    """What doesn't fit while rows are read for the files is tried again with more, like a copy that doesn't."""
+    tables, memory = Tables(pipeline(), DUCKDB), Memory()
+    memory.least_bytes = 12_000_000
+    insert = (
+        "INSERT INTO main.events SELECT uuid(), range, NULL, repeat('n', 500), NULL, TRUE, NULL, NULL, 'b', 't', 0, "
+        "range, NULL FROM range(90_000)"
+    )
+    with opened_scratch(place.settings, tables, memory) as small:
+        small.execute(insert)
+        with pytest.raises(RetriableError, match="the next try may use 1,000,000,000"):
+            list(small.rows(tables.rows.sql, tables.rows.columns))
+    with opened_scratch(place.settings, tables, memory) as larger:
+        larger.execute(insert)
+        assert sum(batch.num_rows for batch in larger.rows(tables.rows.sql, tables.rows.columns)) == 90_000
 
 
 def test_the_loser_of_a_race(place: Place) -> None:
@@ -445,8 +488,8 @@ def test_a_folder_that_is_no_folder(place: Place) -> None:
 def test_the_scratch_of_a_running_load_is_left_alone(place: Place) -> None:
     """A load that begins while another runs removes nothing of it."""
     tables = Tables(pipeline(), DUCKDB)
-    with opened_scratch(place.settings, tables) as first:
-        with opened_scratch(place.settings, tables):
+    with opened_scratch(place.settings, tables, Memory()) as first:
+        with opened_scratch(place.settings, tables, Memory()):
             assert first.folder.exists()
         assert first.query("SELECT COUNT(*) FROM main.events") == [(0,)]
     assert not first.folder.exists()

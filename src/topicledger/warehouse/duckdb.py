@@ -42,7 +42,9 @@ _EXTRA = ("memory_limit",)
 _UNSAID = {"memory_limit": "1GB", "threads": "2"}
 _LEAST_BYTES = 96_000_000
 _MOST_BYTES = 1_000_000_000
-_VECTOR_ROWS = 2_048
+
+VECTOR_ROWS = 2_048
+"""DuckDB handles so many rows at a time."""
 
 
 class Memory:
@@ -200,7 +202,7 @@ class DuckdbSession:
 
         DuckDB handles so many rows at a time and holds all their texts at once (docs/decisions/0025).
         """
-        wanted = min(self._memory.least_bytes + _VECTOR_ROWS * longest_bytes, _MOST_BYTES)
+        wanted = min(self._memory.least_bytes + VECTOR_ROWS * longest_bytes, _MOST_BYTES)
         if not self._settings.extra and wanted > self._limit_bytes:
             self._limit_bytes = wanted
             self._set(f"memory_limit = '{wanted}B'")

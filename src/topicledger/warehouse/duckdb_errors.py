@@ -57,6 +57,12 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, duckdb.OutOfMemoryException) and not _DISK_IS_FULL.search(str(error))
 
 
+def as_arrow_said(error: Exception) -> duckdb.Error:
+    """DuckDB's error again, of which Arrow passes on only the text."""
+    text = str(error)
+    return duckdb.OutOfMemoryException(text) if "Out of Memory Error" in text else duckdb.OperationalError(text)
+
+
 def commit_failed(error: duckdb.Error, settings: WarehouseSettings) -> RetriableError:
     """Translate a failed COMMIT, whose outcome only the ledger tells."""
     return RetriableError(

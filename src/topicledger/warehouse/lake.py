@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-import pyarrow as pa
-
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.model.ledger import LedgerRow, LedgerSnapshot
 from topicledger.model.plan import Position
@@ -22,12 +20,13 @@ from topicledger.pipeline import Pipeline
 from topicledger.warehouse import lake_views
 from topicledger.warehouse.contract import Audit, LoadTransaction, WarehouseSettings
 from topicledger.warehouse.dialect import DUCKDB
+from topicledger.warehouse.duckdb import Memory
 from topicledger.warehouse.lake_audit import audit
 from topicledger.warehouse.lake_load import LakeLoad
 from topicledger.warehouse.log import Log
 from topicledger.warehouse.log_entry import LogEntry, LoggedColumn
 from topicledger.warehouse.log_store import Store
-from topicledger.warehouse.parquet import schema, write_files
+from topicledger.warehouse.parquet import write_files
 from topicledger.warehouse.scratch import opened_scratch
 from topicledger.warehouse.tables import FoundColumn, Tables, require_columns
 
@@ -48,6 +47,7 @@ class Lake:
         self._tables = Tables(pipeline, DUCKDB)
         self._log = Log(store, self._tables.target)
         self._folders = lake_views.folders(self._tables)
+        self._memory = Memory()
 
     @property
     def target(self) -> str:
@@ -108,7 +108,7 @@ class Lake:
     @contextmanager
     def loading(self) -> Iterator[LoadTransaction]:
         """Open a scratch database for a load; what the block leaves without commit isn't in the log."""
-        with opened_scratch(self._settings, self._tables) as scratch:
+        with opened_scratch(self._settings, self._tables, self._memory) as scratch:
             yield LakeLoad(self._pipeline, self._tables, scratch, self._store, self._log, self._columns)
 
     def snapshot(self, batch_id: str, plan_id: str) -> LedgerSnapshot:
@@ -150,8 +150,7 @@ class Lake:
         files = []
         with tempfile.TemporaryDirectory() as folder:
             for kind, table in (("rows", self._tables.rows), ("dead_letters", self._tables.dead_letters)):
-                nothing = pa.RecordBatchReader.from_batches(schema(table.columns), ())
-                for file in write_files(nothing, table.columns, kind, Path(folder), empty=True):
+                for file in write_files((), table.columns, kind, Path(folder), empty=True):
                     self._store.upload(f"{self._folders[kind]}/{file.entry.name}", file.path)
                     files.append(file.entry)
         return self._log.create(columns, tuple(files))

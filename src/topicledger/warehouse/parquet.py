@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from topicledger.warehouse.tables import StoredColumn
 
 ROWS_PER_GROUP = 100_000
 ROWS_PER_FILE = 20 * ROWS_PER_GROUP
+_GROUP_BYTES = 32 << 20
 
 # A UUID is text: Parquet's own type for it isn't read everywhere. Headers are JSON as text.
 ARROW: dict[StoredType, pa.DataType] = {**STAGED_ARROW, "bytes": pa.binary(), "json": pa.string()}
@@ -37,12 +38,12 @@ def schema(columns: Sequence[StoredColumn]) -> pa.Schema:
 
 
 def write_files(
-    reader: pa.RecordBatchReader, columns: Sequence[StoredColumn], kind: str, folder: Path, *, empty: bool = False
+    batches: Iterable[pa.RecordBatch], columns: Sequence[StoredColumn], kind: str, folder: Path, *, empty: bool = False
 ) -> list[WrittenFile]:
-    """Write all rows, at most `ROWS_PER_FILE` into one file. The same rows give the same files, so the same names.
+    """Write all rows; once a file has `ROWS_PER_FILE` the next begins. The same batches give the same files and names.
 
     Args:
-        reader: The rows, in batches of `ROWS_PER_GROUP`, in a fixed order.
+        batches: The rows, in a fixed order, in batches much smaller than a row group.
         columns: Their columns.
         kind: `rows` or `dead_letters`.
         folder: A scratch folder.
@@ -50,14 +51,13 @@ def write_files(
     """
     wanted = schema(columns)
     written: list[WrittenFile] = []
-    batches = iter(reader)
+    groups = _groups(batches, wanted)
     while True:
         path, records = folder / f"{kind}.{secrets.token_hex(8)}.parquet", 0
         with parquet.ParquetWriter(path, wanted, compression="zstd") as writer:
-            for batch in batches:
-                if batch.num_rows:
-                    writer.write_table(pa.Table.from_batches([batch]).cast(wanted), row_group_size=ROWS_PER_GROUP)
-                    records += batch.num_rows
+            for group in groups:
+                writer.write_table(group, row_group_size=group.num_rows)
+                records += group.num_rows
                 if records >= ROWS_PER_FILE:
                     break
         if not records and (written or not empty):
@@ -66,6 +66,21 @@ def write_files(
         written.append(_named(path, kind))
         if not records:
             return written
+
+
+def _groups(batches: Iterable[pa.RecordBatch], wanted: pa.Schema) -> Iterator[pa.Table]:
+    """What becomes one row group each: `ROWS_PER_GROUP` rows, or fewer where they are wide."""
+    waiting: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        waiting.append(batch.cast(wanted))
+        rows += batch.num_rows
+        size += batch.nbytes
+        if rows >= ROWS_PER_GROUP or size >= _GROUP_BYTES:
+            group, waiting, rows, size = pa.Table.from_batches(waiting), [], 0, 0
+            yield group
+    if rows:
+        yield pa.Table.from_batches(waiting)
 
 
 def _named(path: Path, kind: str) -> WrittenFile:
