@@ -23,6 +23,10 @@ LIMIT_S = 240.0
 
 _OURS = ("AIRFLOW", "PYTHON", "VIRTUAL_ENV", "TOPICLEDGER", "COVERAGE")
 
+# As they were when the tests began: a visit runs beside tests that change both for a moment.
+_PYTHON = sys.executable
+_ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith(_OURS)}
+
 
 @dataclass(frozen=True)
 class UsersAirflow:
@@ -58,7 +62,7 @@ class UsersAirflow:
     def make(self, packages: Sequence[str]) -> None:
         """Make the environment, with this Airflow and further packages, and the empty home."""
         self.folder.mkdir()
-        wanted = sys.executable if self.version.startswith("3.") else ">=3.11,<3.13"
+        wanted = _PYTHON if self.version.startswith("3.") else ">=3.11,<3.13"
         run_uv(self.folder, "venv", "--python", wanted, str(self.folder / "venv"))
         self.install([f"apache-airflow=={self.version}", *packages])
         self.dags.mkdir(parents=True)
@@ -151,7 +155,7 @@ def wait_until(what: str, services: Sequence[Service], look: Callable[[], object
 
 def build_wheel(folder: Path) -> Path:
     """Build the wheel from the checkout, with the build backend of this environment."""
-    options = ["--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", str(folder)]
+    options = ["--wheel", "--no-build-isolation", "--python", _PYTHON, "--out-dir", str(folder)]
     run_uv(folder, "build", *options, str(ROOT))
     (wheel,) = folder.glob("*.whl")
     return wheel
@@ -159,7 +163,7 @@ def build_wheel(folder: Path) -> Path:
 
 def run_uv(folder: Path, *arguments: str) -> None:
     """Run the uv of the environment that the tests run in; its temporary files, locks too, stay in the folder."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    path = f"{Path(_PYTHON).parent}{os.pathsep}{_ENVIRONMENT.get('PATH', os.defpath)}"
     program = shutil.which("uv", path=path)
     assert program, "uv is missing: `make setup` installs it"
     run([program, "-q", *arguments], {**_environment(), "TMPDIR": str(folder)})
@@ -184,6 +188,5 @@ def run(command: Sequence[str], environment: Mapping[str, str], *, cwd: Path = R
 
 def _environment() -> dict[str, str]:
     """This process's environment without what would lead back to this checkout or to another Airflow."""
-    own = {key: value for key, value in os.environ.items() if not key.startswith(_OURS)}
-    hosts = ",".join(part for part in (own.get("NO_PROXY"), f"{LOCALHOST},localhost") if part)
-    return {**own, "UV_PYTHON_DOWNLOADS": "never", "NO_PROXY": hosts, "no_proxy": hosts}
+    hosts = ",".join(part for part in (_ENVIRONMENT.get("NO_PROXY"), f"{LOCALHOST},localhost") if part)
+    return {**_ENVIRONMENT, "UV_PYTHON_DOWNLOADS": "never", "NO_PROXY": hosts, "no_proxy": hosts}
