@@ -51,3 +51,19 @@ def test_settings_hide_their_secrets() -> None:
     """The repr has neither the password nor the Extra."""
     shown = repr(WarehouseSettings("w", "postgres", password="hunter2", extra={"sslpassword": "hunter3"}))
     assert "hunter" not in shown
+
+
+def test_parquet_is_imported_only_where_it_is_staged() -> None:
+    """Staging and loading CSV leave it alone: it takes as much memory as a driver."""
+    script = (
+        "import sys, kafka_utils, topicledger.load, topicledger.warehouse.duckdb\n"
+        "print('pyarrow.parquet' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PYTHONPATH": ":".join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "False\n"

@@ -31,6 +31,7 @@ from topicledger.warehouse import parquet as parquet_files
 from topicledger.warehouse import scratch
 from topicledger.warehouse.dialect import DUCKDB
 from topicledger.warehouse.duckdb import Memory
+from topicledger.warehouse.duckdb_errors import as_arrow_said, out_of_memory
 from topicledger.warehouse.folder_store import FolderStore
 from topicledger.warehouse.log import Log
 from topicledger.warehouse.log_entry import BLOCK, LogEntry, following
@@ -244,6 +245,23 @@ def test_a_sort_that_needs_more_memory(place: Place) -> None:
     with opened_scratch(place.settings, tables, memory) as larger:
         larger.execute(insert)
         assert sum(batch.num_rows for batch in larger.rows(tables.rows.sql, tables.rows.columns)) == 90_000
+
+
+def test_a_failure_between_two_batches_of_rows(place: Place) -> None:
+    """Arrow hands the rows over and knows only the text of a failure; it is translated all the same."""
+    tables = Tables(pipeline(), DUCKDB)
+    with opened_scratch(place.settings, tables, Memory()) as stopped:
+        stopped.execute(
+            "INSERT INTO main.events SELECT uuid(), range, NULL, 'n', NULL, TRUE, NULL, NULL, 'b', 't', 0, range, NULL "
+            "FROM range(90_000)"
+        )
+        batches = stopped.rows(tables.rows.sql, tables.rows.columns)
+        assert next(batches).num_rows
+        stopped._connection.interrupt()
+        with pytest.raises(RetriableError, match="Interrupted"):
+            list(batches)
+    assert out_of_memory(as_arrow_said(OSError("Out of Memory Error: failed to pin block of size 256.0 KiB")))
+    assert not out_of_memory(as_arrow_said(OSError("Out of Memory Error: No space left on device")))
 
 
 def test_the_loser_of_a_race(place: Place) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import duckdb
 import msgspec
 import pyarrow as pa
 
@@ -104,9 +103,9 @@ class LakeLoad:
         made = []
         for kind, table in (("rows", self._tables.rows), ("dead_letters", self._tables.dead_letters)):
             try:
-                reader = self._scratch.rows(table.sql, table.columns)
-                made += write_files(reader, table.columns, kind, self._scratch.folder)
-            except (pa.ArrowException, duckdb.Error, OSError) as error:
+                rows = self._scratch.rows(table.sql, table.columns)
+                made += write_files(rows, table.columns, kind, self._scratch.folder)
+            except (pa.ArrowException, OSError) as error:
                 raise RetriableError(
                     f"writing the Parquet files of {self._tables.target} in {self._scratch.folder} failed: "
                     f"{' '.join(str(error).split())[:300]}. Nothing was committed; try again"
