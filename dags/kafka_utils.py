@@ -199,13 +199,17 @@ def _manifest(attempt: _Attempt, plan: Plan, reading: Reading, files: Sequence[S
         jumps=jumps,
         receipt=attempt.receipt,
         acked_seen=reading.acked_seen,
-        compacted=attempt.observer.compacted() if attempt.receipt is not None else None,
+        compacted=_compacted(attempt) if attempt.receipt is not None else None,
         reasons=dict(reading.tally.reasons),
         unknown_fields=reading.tally.unknown_fields,
         unchecked_jumps=unchecked,
         accepted=plan.accepted,
         left=plan.left,
     )
+
+
+def _compacted(attempt: _Attempt) -> bool | None:
+    return with_retries(f"asking for cleanup.policy of {attempt.pipeline.topic}", attempt.observer.compacted)
 
 
 def _require_same_topic(observer: TopicObserver, plan: Plan) -> None:
@@ -239,7 +243,7 @@ def publish_positions(
     """
     offsets = {books.partition: books.position for books in partitions if books.topic_id == row.topic_id}
     try:
-        commit_group(kafka, group_id, row.topic, offsets)
+        with_retries("showing the positions", lambda: commit_group(kafka, group_id, row.topic, offsets))
         crash_point("step-20.offsets_shown")
     except TopicLedgerError as error:
         log.warning("the offsets of group %s could not be set; only lag tools miss them: %s", group_id, error)

@@ -47,7 +47,8 @@ def has_tables(settings: WarehouseSettings, pipeline: Pipeline) -> bool:
         TopicLedgerError: What would stop a run.
     """
     try:
-        open_warehouse(settings, replace(pipeline, create_tables=False)).ensure_tables()
+        warehouse = open_warehouse(settings, replace(pipeline, create_tables=False))
+        with_retries("comparing the tables", warehouse.ensure_tables)
     except SettingsError as error:
         if pipeline.create_tables and _says_nothing_is_there(error):
             return False
@@ -86,7 +87,11 @@ def known_positions(settings: WarehouseSettings, pipeline: Pipeline) -> list[Pos
     Raises:
         TopicLedgerError: What would stop a run.
     """
-    return list(open_warehouse(settings, pipeline).positions(pipeline.topic)) if has_tables(settings, pipeline) else []
+    return _positions(open_warehouse(settings, pipeline), pipeline) if has_tables(settings, pipeline) else []
+
+
+def _positions(warehouse: Warehouse, pipeline: Pipeline) -> list[Position]:
+    return list(with_retries("reading the ledger", lambda: warehouse.positions(pipeline.topic)))
 
 
 def check_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> tuple[list[Finding], list[Position] | None]:
@@ -98,7 +103,7 @@ def check_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> tuple[li
     conn_id, findings = settings.conn_id, []
     try:
         warehouse = open_warehouse(settings, pipeline)
-        access = warehouse.access()
+        access = with_retries("asking the warehouse for grants", warehouse.access)
         findings += [Finding("problem", f"{conn_id}: {problem}") for problem in access.problems]
         if not has_tables(settings, pipeline):
             findings += [Finding("note", f"{conn_id}: {note}") for note in access.notes]
@@ -108,7 +113,7 @@ def check_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> tuple[li
             first = not known and not access.problems
             said = "reachable; the first run creates the tables" if first else "reachable"
             return [Finding("ok", f"{conn_id}: {said}"), *findings], known
-        known, audit = list(warehouse.positions(pipeline.topic)), warehouse.audit()
+        known, audit = _positions(warehouse, pipeline), with_retries("auditing the ledger", warehouse.audit)
     except TopicLedgerError as error:
         # A refusal that follows from a missing grant has been told, with the statement that gives it.
         told = findings and isinstance(error, SettingsError)
@@ -121,7 +126,7 @@ def check_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> tuple[li
 def _left_over(warehouse: Warehouse, pipeline: Pipeline) -> list[Position]:
     """The positions of a ledger of which a table is missing; none where nothing was created yet."""
     try:
-        return list(warehouse.positions(pipeline.topic))
+        return _positions(warehouse, pipeline)
     except TopicLedgerError as error:
         if error.retriable:
             raise
@@ -173,11 +178,11 @@ def check_topic(
     topic = pipeline.topic
     try:
         with TopicObserver(settings, topic) as observer:
-            state = observer.state()
+            state = with_retries(f"describing {topic}", observer.state)
             findings = [Finding("ok", f"{settings.conn_id}: topic {topic} with {len(state.partitions)} partitions")]
             findings += _grants(settings, pipeline, produces=produces)
             findings += _retention(observer, topic, pause)
-            short = observer.too_few_in_sync() if produces else None
+            short = with_retries("looking at the replicas", observer.too_few_in_sync) if produces else None
     except TopicLedgerError as error:
         return [Finding("problem", one_line(error))]
     if short:
@@ -187,7 +192,7 @@ def check_topic(
 
 def _grants(settings: KafkaSettings, pipeline: Pipeline, *, produces: bool) -> Iterator[Finding]:
     lacking = with_retries(
-        "asking for grants", lambda: missing_grants(settings, pipeline.topic, pipeline.name, write=produces)
+        "asking the broker for grants", lambda: missing_grants(settings, pipeline.topic, pipeline.name, write=produces)
     )
     for problem in lacking:
         yield Finding("problem", f"{settings.conn_id}: {problem}")
@@ -215,7 +220,8 @@ def _hidden(state: TopicState) -> Iterator[Finding]:
 
 def _retention(observer: TopicObserver, topic: str, pause: dt.timedelta | None) -> Iterator[Finding]:
     """How long the topic keeps a record, against the longest time until a run comes for it."""
-    policy, kept_ms = observer.setting("cleanup.policy"), observer.setting("retention.ms")
+    names = ("cleanup.policy", "retention.ms", "retention.bytes")
+    policy, kept_ms, most_bytes = with_retries("asking for retention", lambda: [observer.setting(n) for n in names])
     if policy is None or kept_ms is None:
         yield Finding(
             "note",
@@ -226,7 +232,7 @@ def _retention(observer: TopicObserver, topic: str, pause: dt.timedelta | None) 
         yield Finding("ok", f"topic {topic} keeps records without a limit of time")
     else:
         yield _kept(topic, dt.timedelta(milliseconds=min(int(kept_ms), _LONGEST_MS)), pause)
-    kept_bytes = int(observer.setting("retention.bytes") or -1)
+    kept_bytes = int(most_bytes or -1)
     if "delete" in policy and kept_bytes >= 0:
         yield Finding(
             "note",

@@ -26,10 +26,13 @@ from topicledger.checks import (
 from topicledger.chosen import KAFKA_CONN_ID, STAGING_CONN_ID, WAREHOUSE_CONN_ID, Chosen, choose, staging_connection
 from topicledger.dag_file import default_path
 from topicledger.errors import TopicLedgerError
+from topicledger.kafka.client import client_log
 from topicledger.kafka.topic import TopicObserver
 from topicledger.model.schedule import longest_pause
 from topicledger.report.history import books_close, books_table, history_json, history_table
 from topicledger.report.preview import plan_table, preview
+from topicledger.retries import log as retries_log
+from topicledger.retries import with_retries
 from topicledger.scaffold import install_line, write_dag_files
 from topicledger.staging.connect import s3_root
 from topicledger.warehouse.connect import open_warehouse
@@ -60,18 +63,33 @@ def main() -> None:
         raise SystemExit(1) from None
 
 
+class _Waiting(logging.Handler):
+    """Says, once a question, that its answer is waited for, and why."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[object] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        question = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        if question not in self._said:
+            self._said.add(question)
+            typer.echo(f"waiting  {' '.join(record.getMessage().split())}", err=True)
+
+
 @contextmanager
 def _said_once() -> Iterator[None]:
-    """Keep quiet what comes back as an error's text, with its next step."""
-    loggers = [logging.getLogger(name) for name in ("topicledger.kafka.librdkafka", "topicledger.retries")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
+    """Keep quiet what comes back as an error's text, with its next step; say that something is waited for."""
+    waiting, level = _Waiting(), client_log.level
+    client_log.setLevel(logging.CRITICAL + 1)
+    retries_log.addHandler(waiting)
+    retries_log.propagate = False
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        client_log.setLevel(level)
+        retries_log.removeHandler(waiting)
+        retries_log.propagate = True
 
 
 def _show_version(wanted: bool) -> None:
@@ -152,7 +170,7 @@ def plan(
     settings = chosen.warehouse_settings()
     known = known_positions(settings, chosen.pipeline)
     with TopicObserver(chosen.kafka_settings(), chosen.pipeline.topic) as observer:
-        state = observer.state()
+        state = with_retries(f"describing {chosen.pipeline.topic}", observer.state)
     target = open_warehouse(settings, chosen.pipeline).target
     typer.echo(plan_table(preview(state, known, chosen.pipeline, target), state, known))
 
@@ -170,8 +188,8 @@ def accounts(
     settings = chosen.warehouse_settings()
     require_ledger(settings, chosen.pipeline)
     warehouse = open_warehouse(settings, chosen.pipeline)
-    rows = warehouse.history(limit)
-    partitions = warehouse.snapshot("", "").partitions
+    rows = with_retries("reading the ledger", lambda: warehouse.history(limit))
+    partitions = with_retries("reading the ledger", lambda: warehouse.snapshot("", "")).partitions
     if as_json:
         typer.echo(history_json(warehouse.target, rows, partitions))
     else:

@@ -150,7 +150,7 @@ class _Process:
             code = self.process.wait()
         return RetriableError(
             f"a process that read a slice of {self.topic} ended early, with exit code {code}; what it "
-            "said last is in the log above. The task's next try reads everything again. If it was killed (-9) for its "
+            "said last is in the log above. Nothing was staged. If it was killed (-9) for its "
             "memory, give the worker more, or set the pipeline's reading_processes to 1",
             topic=self.topic,
         )

@@ -117,18 +117,29 @@ class Planner:
             if loss.kind != "truncated" or marks is None or position is None or position.leader_epoch is None:
                 continue
             if loss.end == position.position <= marks.high:
-                end = self._observer.truncated_at(position, f"{self._pipeline.name}.{self._run.batch_id}")
+                end = self._truncated_at(position)
                 if end is not None:
                     # The epoch at the log's end isn't that of the place where it was cut.
                     unknown = msgspec.structs.replace(marks, high_epoch=None)
                     found.append((Loss("truncated", loss.partition, end, loss.end), unknown))
         return found
 
+    def _truncated_at(self, position: Position) -> int | None:
+        group_id = f"{self._pipeline.name}.{self._run.batch_id}"
+        return with_retries("looking for a truncation", lambda: self._observer.truncated_at(position, group_id))
+
     def _set_back(self, before: Position, after: Position, loss: Loss) -> None:
         applied = (planning.set_back_range(before, loss),)
         row = self._acceptance(before.topic_id, [str(loss)], applied, before.generation)
-        self._warehouse.set_back(before, after, row)
-        log.warning("accepted on record: %s; the position was set back", loss)
+        if with_retries("setting the position back", lambda: self._set_back_once(before, after, row)):
+            log.warning("accepted on record: %s; the position was set back", loss)
+
+    def _set_back_once(self, before: Position, after: Position, row: LedgerRow) -> bool:
+        """Whether it was this call: where the answer to an earlier one was lost, the ledger tells what became of it."""
+        there = before in self._warehouse.positions(before.topic)
+        if there:
+            self._warehouse.set_back(before, after, row)
+        return there
 
     def _stable(self, state: planning.TopicState) -> planning.TopicState:
         """Step 5: wait, for a bounded time, until no open transaction hides what this run must read."""
@@ -143,7 +154,7 @@ class Planner:
                 raise RetriableError(
                     f"topic {topic}: an open transaction hides records; for {wait_s:.0f} s the last stable offset "
                     f"stayed below the high watermark in partition {named}. Find the producer whose transaction is "
-                    "open (kafka-transactions.sh find-hanging), end it, and let the task try again",
+                    "open (kafka-transactions.sh find-hanging), and end it",
                     topic=topic,
                     partition=hidden[0].partition,
                     offset=hidden[0].last_stable,

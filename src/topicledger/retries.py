@@ -13,7 +13,8 @@ from topicledger.errors import RetriableError
 log = logging.getLogger(__name__)
 
 RETRY_S = 30.0
-"""How long a step tries by itself before its task fails and Airflow's own retries take over."""
+"""How long a question to broker or warehouse is asked again, in a task as in the command, so that what the command
+calls a problem is one to a run. It outlasts a broker's restart; a wrong address is still said within a minute."""
 
 _Result = TypeVar("_Result")
 
@@ -35,7 +36,7 @@ def with_retries(doing: str, call: Callable[[], _Result], *, at_least: int = 1) 
         wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
         stop=tenacity.stop_all(tenacity.stop_after_delay(RETRY_S), tenacity.stop_after_attempt(at_least)),
         before_sleep=lambda state: log.warning(
-            "%s: %s; trying again", doing, state.outcome and state.outcome.exception()
+            "%s: %s; trying again, for up to %.0f s in all", doing, state.outcome and state.outcome.exception(), RETRY_S
         ),
         reraise=True,
     )

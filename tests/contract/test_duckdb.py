@@ -141,7 +141,7 @@ def test_a_batch_that_needs_more_gets_it_at_the_next_try(place: Place) -> None:
     for refused in (True, False):
         session = DuckdbSession(place.settings, Path(str(place.settings.host)), memory, create=False)
         if refused:
-            with pytest.raises(RetriableError, match="the next try may use 1,000,000,000"):
+            with pytest.raises(RetriableError, match="a repeat may use 1,000,000,000"):
                 session.query(needs_more)
         else:
             assert session.query(needs_more) == [(20_000_000,)]

@@ -240,7 +240,7 @@ def test_a_sort_that_needs_more_memory(place: Place) -> None:
     )
     with opened_scratch(place.settings, tables, memory) as small:
         small.execute(insert)
-        with pytest.raises(RetriableError, match="the next try may use 1,000,000,000"):
+        with pytest.raises(RetriableError, match="a repeat may use 1,000,000,000"):
             list(small.rows(tables.rows.sql, tables.rows.columns))
     with opened_scratch(place.settings, tables, memory) as larger:
         larger.execute(insert)

@@ -17,6 +17,7 @@ from tests.support.steps import Case, OneRun, run_steps
 from tests.support.topics import LIMIT_S
 from topicledger import retries
 from topicledger.errors import RetriableError, SettingsError, TopicLedgerError
+from topicledger.kafka import topic
 from topicledger.kafka.settings import KafkaSettings
 
 
@@ -59,8 +60,9 @@ def test_value_that_cannot_be(duckdb_case: Case, extra: dict[str, Any]) -> None:
         run.produce((r.key, r.value) for r in sign_ups(range(3)))
 
 
-def test_missing_topic(duckdb_case: Case) -> None:
+def test_missing_topic(duckdb_case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """A topic that doesn't exist is never made silently: the error has the command that creates it."""
+    monkeypatch.setattr(topic, "_NEW_TOPIC_S", 0.1)
     case = duckdb_case.changed(topic="no.such.topic")
     for message in both_steps_fail(case, SettingsError):
         assert "topic no.such.topic does not exist" in message

@@ -14,6 +14,7 @@ from tests.support.places import duckdb_file, lake_folder
 from tests.support.records import left_open, sign_ups
 from tests.support.steps import Case, make_case, run_steps
 from tests.support.topics import Topics
+from topicledger import retries
 from topicledger.model.plan import Position
 from topicledger.warehouse.contract import WarehouseSettings
 
@@ -170,8 +171,9 @@ def test_each_side_has_its_own_line(command: Command, case: Case) -> None:
     assert secret not in ran.out + ran.err
 
 
-def test_no_warehouse_answers(command: Command, case: Case) -> None:
+def test_no_warehouse_answers(command: Command, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """A warehouse that can't be reached is a problem of its own; what the topic says by itself is still told."""
+    monkeypatch.setattr(retries, "RETRY_S", 0.2)
     connected(command, case)
     command.connect("warehouse_default", {"conn_type": "postgres", "host": "/nowhere", "schema": "s"})
     ran = command("check")
@@ -182,13 +184,17 @@ def test_no_warehouse_answers(command: Command, case: Case) -> None:
 
 
 @pytest.mark.slow
-def test_no_broker_answers(command: Command, case: Case) -> None:
-    """A broker that can't be reached is one line, with what the client last heard."""
+def test_no_broker_answers(command: Command, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that can't be reached is one line, with what the client last heard; that it is waited for is another."""
+    monkeypatch.setattr(retries, "RETRY_S", 6.0)
     connected(command, case)
     command.connect_kafka({"bootstrap.servers": "127.0.0.1:1"})
     (problem,) = problems(command("check"))
     assert "Connection refused" in problem
-    assert "It may pass" in problem
+    assert "It may pass: see that the brokers run and can be reached" in problem
+    (waiting,) = command.waited
+    assert "Connection refused" in waiting
+    assert waiting.endswith("; trying again, for up to 6 s in all\n")
 
 
 def test_a_ledger_behind_the_low_watermark(command: Command, case: Case) -> None:

@@ -18,7 +18,7 @@ from topicledger.warehouse.contract import WarehouseSettings
 
 
 class Ran(NamedTuple):
-    """How one call ended and what it printed."""
+    """How one call ended and what it printed, but for what it waited for."""
 
     status: int
     out: str
@@ -26,10 +26,14 @@ class Ran(NamedTuple):
 
 
 class Command:
-    """Runs the command in a folder of its own, which is its AIRFLOW_HOME too; no `airflow` command is found."""
+    """Runs the command in a folder of its own, which is its AIRFLOW_HOME too; no `airflow` command is found.
+
+    What the last call said that it waits for is in `waited`: on a busy machine that may be anything.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
         self.folder = folder
+        self.waited: list[str] = []
         self._monkeypatch = monkeypatch
         self._capsys = capsys
         monkeypatch.setattr(sys, "path", list(sys.path))
@@ -77,7 +81,9 @@ class Command:
             except SystemExit as ended:
                 status = int(ended.code or 0)
         captured = self._capsys.readouterr()
-        return Ran(status, captured.out, captured.err)
+        said = captured.err.splitlines(keepends=True)
+        self.waited = [line for line in said if line.startswith("waiting  ")]
+        return Ran(status, captured.out, "".join(line for line in said if line not in self.waited))
 
 
 def connected(command: Command, case: Case, **constants: object) -> Path:

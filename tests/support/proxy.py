@@ -30,20 +30,34 @@ class Proxy:
         server: The server's socket.
         cuts: At which moments of the next loads to cut, one each, in this order.
         done: The moments at which it did.
+        serving: Takes connections, once it is open.
     """
 
     listener: socket.socket
     server: str
     cuts: list[Moment] = field(default_factory=list)
     done: list[Moment] = field(default_factory=list)
+    serving: Thread | None = None
 
     @property
     def port(self) -> int:
         """The port on 127.0.0.1."""
         return int(self.listener.getsockname()[1])
 
-    def accept(self) -> None:
-        """Serve clients until the listener is closed."""
+    def open(self) -> None:
+        """Take connections; before, the port refuses them. A repeat does nothing."""
+        if self.serving is None:
+            self.listener.listen()
+            self.serving = Thread(target=self._accept, daemon=True)
+            self.serving.start()
+
+    def close(self) -> None:
+        """Take no more."""
+        if self.serving is not None:
+            self.listener.shutdown(socket.SHUT_RDWR)
+            self.serving.join()
+
+    def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client, _ = self.listener.accept()
@@ -87,14 +101,19 @@ def _pass_on(server: socket.socket, client: socket.socket, deaf: Event) -> None:
 
 
 @contextmanager
-def proxied(place: WarehouseSettings) -> Iterator[tuple[Proxy, WarehouseSettings]]:
-    """Put a proxy before a PostgreSQL on a Unix socket; give it, and the same database behind it."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def proxied(place: WarehouseSettings, *, opened: bool = True) -> Iterator[tuple[Proxy, WarehouseSettings]]:
+    """Put a proxy before a PostgreSQL on a Unix socket; give it, and the same database behind it.
+
+    Args:
+        place: The database.
+        opened: Whether it takes connections already.
+    """
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
         proxy = Proxy(listener, f"{place.host}/.s.PGSQL.{place.port}")
-        serving = Thread(target=proxy.accept, daemon=True)
-        serving.start()
+        if opened:
+            proxy.open()
         try:
             yield proxy, dataclasses.replace(place, host="127.0.0.1", port=proxy.port)
         finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            serving.join()
+            proxy.close()

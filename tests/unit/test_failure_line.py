@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from tests.docs.messages import all_templates
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.report.failure import last_line
 
@@ -22,23 +25,41 @@ def wrapped(cause: Exception) -> Exception:
         return error
 
 
-@pytest.mark.parametrize("cause", [SettingsError("no grant"), IntegrityError("no grant")])
-def test_stopped(cause: Exception) -> None:
-    """What a person must mend is said with its own class and sentence, not the scheduler's."""
-    line = f"load stopped and isn't tried again: {type(cause).__name__}: no grant"
-    assert said(wrapped(cause), stopped=True) == line
+def test_stopped() -> None:
+    """What a person must mend is said with its own class and sentence, not the scheduler's, and what to clear then."""
+    assert said(wrapped(SettingsError("no grant")), stopped=True) == (
+        "load stopped and isn't tried again: SettingsError: no grant. When that is mended, clear load (with downstream)"
+    )
+    # What contradicts the books has a next step of its own: it may be another task, or a new run.
+    line = "load stopped and isn't tried again: IntegrityError: trigger the DAG with it"
+    assert said(wrapped(IntegrityError("trigger the DAG with it")), stopped=True) == line
 
 
+@pytest.mark.fault(112, "retried")
 def test_tried_again_and_not() -> None:
     """The last try says that it was the last, and what to clear; those before it say that another comes."""
     assert (
         said(RetriableError("no answer"), 3)
-        == "load failed in try 3 of 4 and is tried again: RetriableError: no answer"
+        == "load failed in try 3 of 4 and is tried again, by itself: RetriableError: no answer"
     )
     assert said(RetriableError("no answer"), 4) == (
         "load failed in the last of its 4 tries: RetriableError: no answer. "
-        "When that is mended, clear it with downstream"
+        "When that is mended, clear load (with downstream)"
     )
+
+
+@pytest.mark.parametrize("message", ["no answer", "migrate the table, then clear this task"])
+def test_what_is_cleared(message: str) -> None:
+    """Behind a failed load no staged file is left: the task that stages is cleared, whoever says so; once."""
+    line = last_line(SettingsError(message), "load_staged_data", try_number=1, tries=4, stopped=True, timed_out=False)
+    assert line.endswith("clear consume_and_stage_data (with downstream)")
+    assert line.count("clear ") == 1
+
+
+def test_no_message_speaks_of_the_next_try() -> None:
+    """Which try it was only the last line knows: no message of the engine promises another one."""
+    speaking = [text for text in all_templates() if re.search(r"next try|task try", text)]
+    assert speaking == []
 
 
 def test_it_is_one_line() -> None:

@@ -24,7 +24,17 @@ _SETTINGS = {
     KafkaError.UNSUPPORTED_SASL_MECHANISM: "use a SASL mechanism that the broker offers",
     KafkaError._UNSUPPORTED_FEATURE: "use a broker and client that support it",  # noqa: SLF001
 }
-_MISSING_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001
+MISSING_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001
+UNANSWERED = frozenset(
+    {
+        KafkaError._TIMED_OUT,  # noqa: SLF001
+        KafkaError._TRANSPORT,  # noqa: SLF001
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NETWORK_EXCEPTION,
+    }
+)
+"""That no broker answered: of what was asked it says nothing."""
 
 
 # What librdkafka says in words alone; tests/faults/ holds these texts to the installed one.
@@ -84,14 +94,18 @@ def translate(
             f"{at}: credentials or certificates were refused: {said}. Next: {_credentials_step(error)}",
             **where,
         )
-    if code in _MISSING_TOPIC:
+    if code in MISSING_TOPIC:
         return SettingsError(missing_topic(str(where.get("topic")), settings), **where)
     if code in _SETTINGS:
         return SettingsError(f"{at}: {said}. Next: {_SETTINGS[code]}", **where)
     if code == KafkaError._BAD_MSG:  # noqa: SLF001
         return IntegrityError(f"{at}: a batch fails its checksum: {said}. Look at the broker's disks", **where)
-    last = f" (last from the client: {_last(memory.last)})" if memory is not None and memory.last is not None else ""
-    return RetriableError(f"{at}: {said}{last}. It may pass: the task's next try starts over", **where)
+    last = ""
+    if memory is not None and memory.last is not None:
+        last = f" (last from the client: {_last(memory.last)})"
+    elif code == KafkaError._TIMED_OUT:  # noqa: SLF001
+        last = " (no word from there: a wrong address, or something on the way drops what is sent)"
+    return RetriableError(f"{at}: {said}{last}. It may pass: see that the brokers run and can be reached", **where)
 
 
 def _credentials_step(error: KafkaError) -> str:
@@ -142,6 +156,9 @@ def translated(doing: str, settings: KafkaSettings, memory: ErrorMemory | None =
         error = exception.args[0]
         if not isinstance(error, KafkaError):
             raise RetriableError(f"{doing} at {settings.servers}: {error}", **where) from exception
+        raise translate(error, doing, settings, memory, **where) from exception
+    except TimeoutError as exception:  # of a future that the client didn't complete in time
+        error = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001
         raise translate(error, doing, settings, memory, **where) from exception
     except (TypeError, ValueError) as exception:
         # The client's constructors refuse a key's value that way.

@@ -28,28 +28,36 @@ def missing_grants(settings: KafkaSettings, topic: str, pipeline: str, *, write:
         RetriableError: The broker doesn't answer, or doesn't know yet who coordinates the groups.
         SettingsError: It refuses the request itself.
     """
-    client = admin_client(settings, ErrorMemory())
-    with translated(f"asking for the grants on topic {topic}", settings, topic=topic):
+    memory = ErrorMemory()
+    client = admin_client(settings, memory)
+    with translated(f"asking for the grants on topic {topic}", settings, memory, topic=topic):
         asked = client.describe_topics(
             TopicCollection([topic]), include_authorized_operations=True, request_timeout=_REQUEST_S
         )
-        allowed = asked[topic].result(_REQUEST_S + 1).authorized_operations
+        allowed = _answer(client, asked[topic]).authorized_operations
     wanted = [AclOperation.READ, AclOperation.WRITE] if write else [AclOperation.READ]
     lacking = [o.name for o in wanted if allowed is not None and o not in allowed]
     said = [f"this user may not {name} topic {topic}: grant {name} on it" for name in lacking]
-    allowed = _allowed_on_group(client, settings, f"{pipeline}.{_ANY_BATCH}")
+    with translated("asking for the grants on the runs' consumer groups", settings, memory):
+        allowed = _allowed_on_group(client, f"{pipeline}.{_ANY_BATCH}")
     if allowed is not None and AclOperation.READ not in allowed:
         said.append(f"this user may not READ the runs' consumer groups: grant READ on groups prefixed {pipeline}")
     return said
 
 
-def _allowed_on_group(client: AdminClient, settings: KafkaSettings, group: str) -> Any:
+def _allowed_on_group(client: AdminClient, group: str) -> Any:
     """The operations that are allowed, none where not even looking is; None from a broker that doesn't tell."""
-    with translated(f"asking for the grants on consumer group {group}", settings):
-        asked = client.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=_REQUEST_S)
-        try:
-            return asked[group].result(_REQUEST_S + 1).authorized_operations
-        except KafkaException as exception:
-            if exception.args[0].code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
-                raise
-            return ()
+    asked = client.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=_REQUEST_S)
+    try:
+        return _answer(client, asked[group]).authorized_operations
+    except KafkaException as exception:
+        if exception.args[0].code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+            raise
+        return ()
+
+
+def _answer(client: AdminClient, future: Any) -> Any:
+    try:
+        return future.result(_REQUEST_S + 1)
+    finally:
+        client.poll(0)  # serves error_cb

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -161,8 +162,9 @@ class BatchProducer:
     def _too_large(self, key: Any, value: Any, said: str) -> SettingsError:
         size = len(value or b"") + len(key or b"")
         limit = self._settings.extra.get("message.max.bytes", 1_000_000)
-        with TopicObserver(self._settings, self._topic) as observer:
-            topic_limit = observer.setting("max.message.bytes") or "an unknown number"
+        topic_limit = "an unknown number"
+        with suppress(TopicLedgerError), TopicObserver(self._settings, self._topic) as observer:
+            topic_limit = observer.setting("max.message.bytes") or topic_limit
         return SettingsError(
             f"the record with key {key!r:.100} has {size} bytes; the client allows {limit} (message.max.bytes), the "
             f"topic {topic_limit} (max.message.bytes): {said}. Raise the smaller of the two, or send smaller records",

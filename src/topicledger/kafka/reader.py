@@ -160,7 +160,7 @@ class RangeReader:
         last = f" The client's last error: {self._memory.last.str()}." if self._memory.last else ""
         raise RetriableError(
             f"reading {topic} at {self._settings.servers}: nothing came for {self._idle_s:.0f} s before the planned "
-            f"end: {where}.{last} The task's next try plans and reads again",
+            f"end: {where}.{last} Nothing was staged; see that the brokers run and each partition has a leader",
             topic=topic,
             partition=behind[0].planned.partition,
             offset=behind[0].next,
@@ -223,11 +223,11 @@ class RangeReader:
                 f'{{"accept": ["{entry}"]}}',
                 **where,
             )
-        # Cut while it was read: nothing is staged yet, and the next try starts from the ledger's position.
+        # Cut while it was read: nothing is staged yet, and a repeat starts from the ledger's position.
         if error.code() in _OUT_OF_RANGE:
             return RetriableError(
                 f"partition {partition} of {topic}: offset {offset} went out of range while it was read: "
-                f"{error.str()}. The task's next try plans again and names what is gone",
+                f"{error.str()}. Nothing was staged; planning again names what is gone",
                 **where,
             )
         return translate(error, f"reading {topic}", self._settings, self._memory, **where)

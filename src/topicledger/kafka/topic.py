@@ -10,10 +10,10 @@ from typing import Any, Self
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec  # type: ignore[attr-defined] # re-exported there
 
-from topicledger.errors import IntegrityError
+from topicledger.errors import IntegrityError, RetriableError
 from topicledger.forks import OpenedHere
 from topicledger.kafka.client import admin_client
-from topicledger.kafka.failures import ErrorMemory, translated
+from topicledger.kafka.failures import MISSING_TOPIC, UNANSWERED, ErrorMemory, translate, translated
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.kafka.truncation import find_truncation
 from topicledger.model.plan import Position
@@ -22,6 +22,9 @@ from topicledger.model.planning import TopicState, Watermarks
 log = logging.getLogger(__name__)
 
 _REQUEST_S = 5.0
+_NEW_TOPIC_S = 3.0
+"""A broker learns of a topic a moment after its creation was confirmed: for so long it isn't believed to be missing."""
+_LOOK_AGAIN_S = 0.2
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
@@ -99,13 +102,22 @@ class TopicObserver:
         return None if policy is None else "compact" in policy
 
     def setting(self, name: str) -> str | None:
-        """One of the topic's settings as the broker has it; None when the broker doesn't let this user know."""
+        """One of the topic's settings as the broker has it; None when the broker doesn't let this user know.
+
+        Raises:
+            SettingsError: The credentials are wrong.
+            RetriableError: The broker doesn't answer.
+        """
         resource = ConfigResource(ConfigResource.Type.TOPIC, self._topic)
         try:
             future = self._admin.describe_configs([resource], request_timeout=self._request_s)[resource]
             return str(self._result(future)[name].value)
         except KafkaException as exception:
-            log.info("%s of %s is not known: %s", name, self._topic, exception.args[0])
+            error = exception.args[0]
+            if error.code() in UNANSWERED:
+                doing = f"asking for {name} of topic {self._topic}"
+                raise translate(error, doing, self._settings, self._memory, topic=self._topic) from exception
+            log.info("%s of %s is not known: %s", name, self._topic, error)
             return None
 
     def too_few_in_sync(self) -> str | None:
@@ -121,16 +133,35 @@ class TopicObserver:
         return ", ".join(said) or None
 
     def _describe(self) -> Any:
+        deadline = time.monotonic() + _NEW_TOPIC_S
         with translated(f"describing topic {self._topic}", self._settings, self._memory, topic=self._topic):
-            collection = TopicCollection([self._topic])
-            future = self._admin.describe_topics(collection, request_timeout=self._request_s)[self._topic]
-            return self._result(future)
+            while True:
+                try:
+                    return self._described()
+                except KafkaException as exception:
+                    if exception.args[0].code() not in MISSING_TOPIC or time.monotonic() >= deadline:
+                        raise
+                time.sleep(_LOOK_AGAIN_S)
+
+    def _described(self) -> Any:
+        collection = TopicCollection([self._topic])
+        return self._result(self._admin.describe_topics(collection, request_timeout=self._request_s)[self._topic])
 
     def _offsets(self, partitions: list[int], spec: OffsetSpec, isolation: IsolationLevel) -> dict[int, Any]:
         with translated(f"reading offsets of {self._topic}", self._settings, self._memory, topic=self._topic):
             wanted = {TopicPartition(self._topic, p): spec for p in partitions}
             futures = self._admin.list_offsets(wanted, isolation_level=isolation, request_timeout=self._request_s)
-            found = {tp.partition: self._result(future) for tp, future in futures.items()}
+            try:
+                found = {tp.partition: self._result(future) for tp, future in futures.items()}
+            except KafkaException as exception:
+                if exception.args[0].code() not in MISSING_TOPIC:
+                    raise
+                # It was described before: whether it is new to this leader or was deleted, describing tells next time.
+                raise RetriableError(
+                    f"topic {self._topic} has partitions that their leader doesn't know yet, or it was deleted just "
+                    "now",
+                    topic=self._topic,
+                ) from exception
         missing = [p for p, result in found.items() if result.offset < 0]
         if missing:
             raise IntegrityError(f"the broker gives no offset for {self._topic} {missing}", topic=self._topic)

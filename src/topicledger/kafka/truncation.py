@@ -61,7 +61,7 @@ def find_truncation(settings: KafkaSettings, group_id: str, position: Position, 
             raise translate(error, f"reading {position.topic}", settings, memory, topic=position.topic)
     raise RetriableError(
         f"partition {position.partition} of {position.topic}: nothing came for {limit_s:.0f} s while its end was "
-        "checked; the task's next try asks again",
+        "checked; see that it has a leader",
         topic=position.topic,
         partition=position.partition,
         offset=position.position,

@@ -1,8 +1,19 @@
-"""How a failed try's log ends: what happened, with the values, and one next step."""
+"""How a failed try's log ends: what happened, with the values, and one next step.
+
+The engine's own messages don't know which try it was: what comes next is said here, by who knows.
+"""
 
 from __future__ import annotations
 
-from topicledger.errors import TopicLedgerError
+from collections.abc import Mapping
+
+from topicledger.errors import IntegrityError, TopicLedgerError
+
+_CLEARED: Mapping[str, str] = {"load_staged_data": "consume_and_stage_data"}
+"""Which task is cleared for another one: behind a failed load the clean-up has removed what was staged."""
+
+_CLEAR_THIS = "clear this task"
+"""How the engine, which doesn't know which one that is, says it."""
 
 
 def last_line(
@@ -20,7 +31,6 @@ def last_line(
     """
     cause = error.__cause__ if isinstance(error, BaseException) else None
     known = cause if isinstance(cause, TopicLedgerError) else error
-    again = not stopped and try_number < tries
     said = " ".join(f"{type(known).__name__}: {known}".split()) if isinstance(known, BaseException) else str(known)
     if timed_out:
         said += (
@@ -32,8 +42,13 @@ def last_line(
             ". This is none of the errors that docs/operations.md explains: keep this log and report it. "
             "Clearing the task is safe: what was committed isn't loaded twice"
         )
-    if again:
-        return f"{task_id} failed in try {try_number} of {tries} and is tried again: {said}"
+    if not stopped and try_number < tries:
+        return f"{task_id} failed in try {try_number} of {tries} and is tried again, by itself: {said}"
+    clear = f"clear {_CLEARED.get(task_id, task_id)} (with downstream)"
+    if _CLEAR_THIS in said:
+        said = said.replace(_CLEAR_THIS, clear)
+    elif not isinstance(known, IntegrityError):  # which names what is cleared or triggered: that needn't be this task
+        said = f"{said}. When that is mended, {clear}"
     if stopped:
         return f"{task_id} stopped and isn't tried again: {said}"
-    return f"{task_id} failed in the last of its {tries} tries: {said}. When that is mended, clear it with downstream"
+    return f"{task_id} failed in the last of its {tries} tries: {said}"

@@ -2,7 +2,7 @@
 
 Planning (`consume_and_stage_data`) calls at every try of the task `ensure_tables`, then `positions`, and where there is
 reason `add_positions` (the first time, for new partitions, for an accepted topic_id) and `set_back` (once for each
-accepted truncation); all but the last again for up to 30 s while they raise RetriableError. Each is a transaction of
+accepted truncation); all again for up to 30 s while they raise RetriableError. Each is a transaction of
 its own: a failure leaves all of a call or none of it, and a repeat changes nothing.
 
 Loading (`load_staged_data`) calls, at every try and again for up to 30 s, `ensure_tables` and opens one `loading()`: in

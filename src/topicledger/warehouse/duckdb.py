@@ -217,7 +217,7 @@ class DuckdbSession:
             self._memory.least_bytes = _MOST_BYTES
             return RetriableError(
                 f"connection {self._settings.conn_id}: DuckDB needs more than the {self._limit_bytes:,} bytes that it "
-                f"began with. Nothing was changed; the next try may use {_MOST_BYTES:,}"
+                f"began with. Nothing was changed; a repeat may use {_MOST_BYTES:,}"
             )
         return failed(error, self._settings, self._path)
 

@@ -66,6 +66,6 @@ def as_arrow_said(error: Exception) -> duckdb.Error:
 def commit_failed(error: duckdb.Error, settings: WarehouseSettings) -> RetriableError:
     """Translate a failed COMMIT, whose outcome only the ledger tells."""
     return RetriableError(
-        f"connection {settings.conn_id}: COMMIT failed ({' '.join(str(error).split())[:500]}); the ledger tells at "
-        "the next try whether it was refused"
+        f"connection {settings.conn_id}: COMMIT failed ({' '.join(str(error).split())[:500]}); the ledger tells when "
+        "this is repeated whether it was refused"
     )

@@ -191,7 +191,7 @@ class PostgresSession:
         except psycopg.Error as error:
             raise RetriableError(
                 f"connection {self._settings.conn_id}: it is unknown whether COMMIT succeeded "
-                f"({type(error).__name__}: {str(error).strip()}); the ledger tells at the next try"
+                f"({type(error).__name__}: {str(error).strip()}); the ledger tells when this is repeated"
             ) from error
         if then is not None:
             then()

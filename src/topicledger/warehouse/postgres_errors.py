@@ -46,7 +46,7 @@ def statement_failed(error: psycopg.Error, settings: WarehouseSettings, key: str
     Args:
         error: The driver's.
         settings: The connection.
-        key: The pipeline's key. A row that took one during the load is there at the next try.
+        key: The pipeline's key. A row that took one during the load is there when the load is repeated.
     """
     state = error.sqlstate or ""
     text = _without_password(error.diag.message_primary or " ".join(str(error).split()), settings)

@@ -48,7 +48,7 @@ class Scratch(DuckdbSession):
         """A table's rows, by their coordinates.
 
         Raises:
-            RetriableError: The disk is full or failing, or the next try may use more memory.
+            RetriableError: The disk is full or failing, or a repeat may use more memory.
             SettingsError: It needs more memory than it may use.
         """
         picked = ", ".join(

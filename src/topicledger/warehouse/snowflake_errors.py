@@ -49,7 +49,7 @@ def commit_failed(error: snowflake.Error, settings: WarehouseSettings) -> Retria
     """Translate a failed COMMIT, whose outcome only the ledger tells."""
     return RetriableError(
         f"connection {settings.conn_id}: it is unknown whether COMMIT succeeded ({_said(error, settings)}); the ledger "
-        "tells at the next try"
+        "tells when this is repeated"
     )
 
 
