@@ -12,27 +12,46 @@ from pathlib import Path
 
 import pytest
 
-from devstack.broker import AnyBroker, ExternalBroker, running_broker
-from devstack.postgres import Postgres, running_postgres
+from devstack.broker import AnyBroker, Broker, ExternalBroker
+from devstack.postgres import Postgres
 from tests.support.command import Command
 from tests.support.object_store import ObjectStore, running_object_store
 from tests.support.places import KINDS, duckdb_file, lake_folder, postgres_database
 from tests.support.secure_broker import SecureBroker, running_secure_broker
+from tests.support.shared import shared_part, stop_shared_parts
 from tests.support.steps import Case, make_case
 from tests.support.topics import Topics
 from topicledger.warehouse.contract import WarehouseSettings
 
+_COSTLY = ("stack", "secure_broker", "snowflake_emulator")
+"""Fixtures of a whole session that a process should start once, if at all; what takes longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares something: tests of a costly fixture, else those of a module. The longest begin."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_costly(item) or item.location[0]))
+    ranks = {name: rank for rank, name in enumerate(_COSTLY)}
+    items.sort(key=lambda item: ranks.get(_costly(item), len(ranks)))
+
+
+def _costly(item: pytest.Item) -> str:
+    used = getattr(item, "fixturenames", ())
+    return next((name for name in _COSTLY if name in used), "")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop what the session's processes shared, before its folders are removed."""
+    stop_shared_parts(session.config)
+
 
 @pytest.fixture(scope="session")
-def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyBroker]:
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> AnyBroker:
     """The session's broker, or the one that several sessions share: a topic of its own for each test."""
     if shared := os.environ.get("TOPICLEDGER_TEST_BROKER"):
-        yield ExternalBroker(shared)
-        return
-    folder = tmp_path_factory.mktemp("broker")
-    with running_broker(folder) as broker:
-        yield broker
-    shutil.rmtree(folder)
+        return ExternalBroker(shared)
+    return shared_part(tmp_path_factory, "broker", Broker)
 
 
 @pytest.fixture(scope="session")
@@ -45,12 +64,10 @@ def secure_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBr
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Postgres:
     """The session's PostgreSQL: a database of its own for each test."""
-    folder = tmp_path_factory.mktemp("pg")
-    with running_postgres(folder) as server:
-        yield server
-    shutil.rmtree(folder)
+    # What a power cut would lose is of no interest here; what a kill of the server would is kept.
+    return shared_part(tmp_path_factory, "pg", lambda folder: Postgres(folder, {"fsync": "off"}))
 
 
 @pytest.fixture(scope="session")

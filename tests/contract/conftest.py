@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import psycopg
 import pytest
 
-from devstack.postgres import Postgres, running_postgres
+from devstack.postgres import Postgres
 from tests.contract.places import (
     ACCOUNT,
     EMULATED,
@@ -30,34 +28,15 @@ from tests.support.snowflake_emulator import Emulator, real_account, running_emu
 from topicledger.warehouse.contract import WarehouseSettings
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    with running_postgres(tmp_path_factory.mktemp("pg")) as running:
-        yield running
-
-
 @pytest.fixture
-def postgres_place(server: Postgres) -> Iterator[Place]:
-    name = f"case_{uuid.uuid4().hex[:12]}"
-    server.create_database(name)
-    yield Place(
-        WarehouseSettings(
-            "warehouse_default",
-            "postgres",
-            host=server.host,
-            port=server.port,
-            login=server.user,
-            schema=name,
-        )
-    )
-    with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+def postgres_place(postgres_settings: WarehouseSettings) -> Place:
+    return Place(postgres_settings)
 
 
 @pytest.fixture(scope="session")
-def pgbouncer(server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def pgbouncer(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a PgBouncer in transaction mode before the session's PostgreSQL."""
-    with running_pgbouncer(tmp_path_factory.mktemp("pgbouncer"), server) as port:
+    with running_pgbouncer(tmp_path_factory.mktemp("pgbouncer"), postgres_server) as port:
         yield port
 
 

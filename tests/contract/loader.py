@@ -9,10 +9,10 @@ import json
 import sys
 import time
 
-from tests.contract.batches import Batch, Loaded, load
-from tests.contract.places import Place
+from tests.contract.batches import Batch, Loaded, load, pipeline
 from topicledger.errors import RetriableError
 from topicledger.model.plan import OffsetRange
+from topicledger.warehouse.connect import open_warehouse
 from topicledger.warehouse.contract import Warehouse, WarehouseSettings
 
 
@@ -36,7 +36,7 @@ def load_patiently(warehouse: Warehouse, batch: Batch, limit_s: float = 60) -> L
 
 
 def main(settings: str, run: str, start: str, end: str) -> None:
-    warehouse = Place(WarehouseSettings(**json.loads(settings))).warehouse()
+    warehouse = open_warehouse(WarehouseSettings(**json.loads(settings)), pipeline())
     done = load_patiently(warehouse, numbered(int(start), int(end), run))
     sys.stdout.write("repeated" if done.repeated else "applied")
 

@@ -101,9 +101,9 @@ def test_a_statement_timeout_of_the_database(place: Place, postgres_place: Place
     assert load(warehouse, numbered(0, 3, "run")).accounts.loaded == 3
 
 
-def test_a_pool_of_one_session(server: Postgres, postgres_place: Place, tmp_path: Path) -> None:
+def test_a_pool_of_one_session(postgres_server: Postgres, postgres_place: Place, tmp_path: Path) -> None:
     """No call needs a second session while it has one open, or it would wait for itself."""
-    with running_pgbouncer(tmp_path, server, pool_size=1) as port:
+    with running_pgbouncer(tmp_path, postgres_server, pool_size=1) as port:
         place = replace(postgres_place, settings=replace(postgres_place.settings, host="127.0.0.1", port=port))
         warehouse = place.ready()
         origin(warehouse)

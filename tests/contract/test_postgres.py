@@ -248,7 +248,9 @@ def test_no_session_is_left(place: Place) -> None:
     with pytest.raises(RuntimeError, match="on the way"), warehouse.loading() as transaction:  # noqa: PT012 - the block is what rolls back
         transaction.lock_positions()
         raise RuntimeError("on the way")
-    left = place.query("SELECT COUNT(*) FROM pg_stat_activity WHERE application_name = 'topicledger'")
+    left = place.query(
+        "SELECT COUNT(*) FROM pg_stat_activity WHERE application_name = 'topicledger' AND datname = current_database()"
+    )
     assert left == [(0,)]
 
 

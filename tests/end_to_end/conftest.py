@@ -1,4 +1,4 @@
-"""One Airflow 3 for the whole session, with a copy of the DAG for each test that asks for a ground."""
+"""One Airflow 3 for all of these tests, with a copy of the DAG for each one that asks for a ground."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def topics(kafka_broker: Broker) -> Topics:
     return Topics(kafka_broker.bootstrap)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, kafka_broker: Broker
 ) -> Iterator[Stack]:
@@ -104,16 +104,20 @@ def ground(request: pytest.FixtureRequest, stack: Stack, topics: Topics, place: 
         path.unlink()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def visits(
-    tmp_path_factory: pytest.TempPathFactory, postgres_server: Postgres, topics: Topics
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres_server: Postgres,
+    topics: Topics,
 ) -> Iterator[dict[str, Future[Visit]]]:
-    """The ways of two users, one after the other because both use the shipped topic, beside the other tests."""
+    """The ways of the users that tests ask for, one after the other: each uses the shipped topic."""
     folder = tmp_path_factory.mktemp("users")
     wheel = build_wheel(folder)
     with postgres_database(postgres_server) as place, ThreadPoolExecutor(1) as pool:
+        asked = {item.callspec.params["which"] for item in request.session.items if "visits" in _fixtures(item)}  # type: ignore[attr-defined]
         sites = {"oldest": _oldest(folder / "2", postgres_server, place), "newest": _newest(folder / "3")}
-        yield {name: pool.submit(visit, site, wheel, topics) for name, site in sites.items()}
+        yield {name: pool.submit(visit, site, wheel, topics) for name, site in sites.items() if name in asked}
         pool.shutdown(cancel_futures=True)
     with psycopg.connect(postgres_server.dsn(), autocommit=True) as session:
         session.execute("DROP DATABASE airflow_2 WITH (FORCE)")

@@ -7,7 +7,7 @@ import pytest
 from tests.end_to_end.ground import CONSUME, LOAD, RECONCILE, Ground
 from tests.support.records import produce, sign_ups
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 
 @pytest.mark.fault(14, "nothing to do")
@@ -54,7 +54,6 @@ def test_clearing_the_whole_run_counts_its_repeated_records(ground: Ground) -> N
     assert ground.staged_files() == []
 
 
-@pytest.mark.slow
 @pytest.mark.fault(103, "goes on")
 @pytest.mark.parametrize("place", ["postgres"], indirect=True)
 def test_a_consumer_that_stages_once_more_after_the_load(ground: Ground) -> None:

@@ -14,6 +14,7 @@ from tests.support.looking import query
 pytestmark = pytest.mark.airflow
 
 
+@pytest.mark.parametrize("place", ["postgres", pytest.param("duckdb", marks=pytest.mark.slow)], indirect=True)
 @pytest.mark.fault(18, "goes on")
 @pytest.mark.fault(23, "goes on")
 def test_a_run_loads_what_it_produced_and_closes_its_books(ground: Ground) -> None:

@@ -41,6 +41,7 @@ def test_a_load_that_fails_for_good_fails_the_run(ground: Ground) -> None:
     ground.oracle().require_every_record_once()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["duckdb"], indirect=True)
 def test_a_loss_stops_the_run_until_exactly_it_is_accepted(ground: Ground) -> None:
     """With no events of its own a run loads what others produced; a loss stops it until exactly that is accepted."""

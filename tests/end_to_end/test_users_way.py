@@ -10,7 +10,7 @@ from tests.end_to_end.users_visit import DAG_FILES, TABLE, TOPIC, Visit
 
 pytestmark = pytest.mark.airflow
 
-ON_BOTH = pytest.mark.parametrize("which", ["newest", "oldest"])
+ON_BOTH = pytest.mark.parametrize("which", ["newest", pytest.param("oldest", marks=pytest.mark.slow)])
 
 
 @ON_BOTH

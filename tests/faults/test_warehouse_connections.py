@@ -99,7 +99,8 @@ def test_a_deadlock(direct: Case, caplog: pytest.LogCaptureFixture) -> None:
         other.execute("SET LOCAL deadlock_timeout = '1h'")
         other.execute("LOCK TABLE user_signups IN EXCLUSIVE MODE")
         loading.start()
-        wait_for("the load to wait", lambda: query(place, "SELECT 1 FROM pg_locks WHERE NOT granted") or None)
+        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        wait_for("the load to wait", lambda: query(place, waits) or None)
         other.execute("SELECT 1 FROM topicledger_positions FOR UPDATE")
         other.commit()
     loading.join()

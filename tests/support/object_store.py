@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3  # type: ignore[import-untyped] # ships no types
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from topicledger.s3.connection import S3Connection
@@ -63,6 +61,8 @@ class ObjectStore:
 
     def client(self) -> Any:
         """A plain client."""
+        import boto3  # type: ignore[import-untyped] # ships no types; a second, for those that need it
+
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
@@ -160,6 +160,8 @@ class _Server:
 @contextmanager
 def running_object_store() -> Iterator[ObjectStore]:
     """Start the emulator on a free port; it ends with the block."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
     store = ObjectStore("")
     application = _Server(store, DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Quiet)

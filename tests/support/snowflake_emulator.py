@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import snowflake.connector
 
 from devstack.locked_environment import locked_environment
 from topicledger.connections import parse_connection
@@ -106,6 +105,8 @@ def real_account() -> Iterator[WarehouseSettings]:
 
 def look(settings: WarehouseSettings, statement: str) -> list[tuple[Any, ...]]:
     """Run one statement in a session of its own, and commit it."""
+    import snowflake.connector  # a second, for those that need it
+
     given = arguments(settings, checked_extra(settings), settings.schema or "PUBLIC")
     with snowflake.connector.connect(**{**given, "autocommit": True}) as session, session.cursor() as cursor:
         cursor.execute(statement)

@@ -9,13 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 import kafka_utils
 from kafka_utils import StagedResult
-from tests.support.oracle import Oracle
 from tests.support.records import Record, produce
 from tests.support.topics import Topics, unique_topic
 from topicledger.kafka.settings import KafkaSettings
@@ -34,6 +33,9 @@ from topicledger.staging.receipts import pushed_receipt, received_receipt
 from topicledger.staging.root import StagingRoot
 from topicledger.warehouse.connect import open_warehouse
 from topicledger.warehouse.contract import Warehouse, WarehouseSettings
+
+if TYPE_CHECKING:
+    from tests.support.oracle import Oracle
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Case:
 
     def oracle(self) -> Oracle:
         """An oracle over this topic and target."""
+        from tests.support.oracle import Oracle  # a process that does one step has no need of it
+
         return Oracle(self.topics, self.topic, self.place, self.pipeline.table)
 
     def staged_files(self) -> list[Path]:
