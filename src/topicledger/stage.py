@@ -149,8 +149,16 @@ def _base64(values: Iterable[bytes | None]) -> list[bytes | None]:
 
 
 def _headers(headers: Headers) -> bytes:
-    """Headers as JSON: [[name, base64 of the value or null], ...]; U+0000, which jsonb can't hold, spelled out."""
-    return _encode([(name.replace("\0", "\\0"), value) for name, value in headers])
+    """Headers as JSON: [[name, base64 of the value or null], ...]."""
+    return _encode([_header(name, value) for name, value in headers])
+
+
+def _header(name: str, value: bytes | None) -> tuple[str, bytes | None] | tuple[str, bytes | None, bytes]:
+    """One of them; a name that JSON can't hold is spelled out, and its bytes, in base64, come third."""
+    raw = name.encode(errors="surrogateescape")
+    # U+0000 is a text, but one that jsonb can't hold.
+    spelled = raw.decode(errors="backslashreplace").replace("\0", "\\0")
+    return (name, value) if spelled == name else (spelled, value, raw)
 
 
 _encode = msgspec.json.Encoder().encode

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any
 
 import pytest
 
-from tests.support.records import aborted, sign_ups
+from tests.support.records import Record, aborted, sign_ups
 from tests.support.steps import Case, OneRun
 from topicledger.errors import IntegrityError, RetriableError
+from topicledger.kafka.fetching import FETCH_BYTES
 from topicledger.kafka.reader import RangeReader
+from topicledger.kafka.settings import QUEUED_BYTES
 from topicledger.model.plan import Plan, PlannedRange
+from topicledger.model.records import Chunk
+
+WIDE = b"x" * 900_000
 
 
 def test_a_lost_record_behind_a_longer_jump(duckdb_case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,3 +50,28 @@ def test_silence_before_the_end_is_no_end(duckdb_case: Case) -> None:
     ):
         list(reader.chunks())
     assert (said.value.partition, said.value.offset) == (0, 3)
+
+
+@pytest.mark.fault(107, "goes on")
+@pytest.mark.parametrize(("key", "headers"), [(None, [("h", WIDE)]), (None, [("h" * len(WIDE), b"")]), (WIDE, [])])
+def test_keys_and_headers_count(duckdb_case: Case, key: bytes | None, headers: list[tuple[str, bytes]]) -> None:
+    """A chunk is bounded by all bytes of its records, and few of such records wait in the client's queue."""
+    case = duckdb_case
+    case.send(Record(b"small") for _ in range(300))
+    case.send([Record(b"?", key, headers=headers)] * 40)
+    plan = Plan("main.t", case.topic, case.topics.topic_id(case.topic), (PlannedRange(0, 0, 340, 0, None, 0),))
+    chunks: list[int] = []
+    offsets: list[int] = []
+    with RangeReader(case.kafka, plan, "reader") as reader:
+        for chunk in reader.chunks():
+            chunks.append(sum(map(_size_bytes, repeat(chunk), range(len(chunk.values)))))
+            offsets.extend(chunk.offsets)
+        queued = reader._fetcher._queued
+    assert offsets == list(range(340))
+    assert max(chunks) < 2 * FETCH_BYTES
+    assert queued * len(WIDE) < QUEUED_BYTES
+
+
+def _size_bytes(chunk: Chunk, index: int) -> int:
+    headers = sum(len(name) + len(value or b"") for name, value in chunk.headers(index))
+    return len(chunk.values[index] or b"") + len(chunk.key(index) or b"") + headers

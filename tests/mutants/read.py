@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _UTILS = "dags/kafka_utils.py"
 _READER = "src/topicledger/kafka/reader.py"
+_FETCHING = "src/topicledger/kafka/fetching.py"
 _PROGRESS = "src/topicledger/kafka/progress.py"
 _JUMPS = "src/topicledger/kafka/jumps.py"
 _SLICES = "src/topicledger/model/slices.py"
@@ -69,14 +70,22 @@ READ = (
         ("test_records_deleted_during_the_read",),
     ),
     Mutant(
+        "the client's queue is as long for large keys and headers",
+        ("step 9",),
+        _FETCHING,
+        "if beside * self._queued > QUEUED_BYTES * len(batch):",
+        "if False:",
+        ("test_keys_and_headers_count",),
+    ),
+    Mutant(
         "silence ends a partition",
         ("step 9", "guarantee 4"),
         _READER,
-        "                    self._require_progress(idle_since)\n                    continue\n",
-        "                    for progress in self._progress.values():\n"
-        "                        progress.reach_end()\n"
-        "                        progress.finish(None)\n"
-        "                    break\n",
+        "                self._require_progress(idle_since)\n",
+        "                for progress in self._progress.values():\n"
+        "                    progress.reach_end()\n"
+        "                    progress.finish(None)\n"
+        "                break\n",
         ("test_silence_before_the_end_is_no_end",),
     ),
     Mutant(

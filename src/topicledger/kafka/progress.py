@@ -69,6 +69,12 @@ class PartitionProgress:
         """Planned offsets that are still to come."""
         return max(0, self.planned.end - self.next)
 
+    @property
+    def next_epoch(self) -> int | None:
+        """The leader epoch to assign `next` with, where it is known: that of the record before it."""
+        # The ledger's epoch belongs to its position; behind an accepted gap it says nothing.
+        return self.planned.leader_epoch if self.next == self.planned.start else self._epoch
+
     def take(self, run: Sequence[ConsumedMessage]) -> Sequence[ConsumedMessage]:
         """Account for consecutive messages of this partition; give back those inside the plan."""
         if self.done:

@@ -13,13 +13,12 @@ from itertools import groupby, repeat
 from types import TracebackType
 from typing import Any, Self, cast
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from topicledger.crash_points import crash_point
 from topicledger.errors import IntegrityError, RetriableError
-from topicledger.forks import OpenedHere
-from topicledger.kafka.client import consumer_client
 from topicledger.kafka.failures import ErrorMemory, translate, translated
+from topicledger.kafka.fetching import FETCH_BYTES, Fetcher, ReadAgainError
 from topicledger.kafka.message import ATTEMPT_HEADER, ConsumedMessage
 from topicledger.kafka.progress import Jumps, PartitionProgress
 from topicledger.kafka.settings import KafkaSettings
@@ -32,8 +31,6 @@ from topicledger.model.tally import Tally
 log = logging.getLogger(__name__)
 
 _CHUNK_RECORDS = 10_000
-_CHUNK_BYTES = 8 << 20
-_FETCH_RECORDS = 256
 _WAIT_S = 0.5
 _OUT_OF_RANGE = (KafkaError._LOG_TRUNCATION, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001
 _PROGRESS_S = 5.0
@@ -65,11 +62,10 @@ class RangeReader:
         self._idle_s = idle_s
         self._ours = (ATTEMPT_HEADER, receipt.attempt.encode()) if receipt else None
         self._memory = ErrorMemory()
-        self._opened = OpenedHere(f"the reader of {plan.topic}", consumer_client(settings, group_id, self._memory))
+        self._fetcher = Fetcher(settings, plan.topic, group_id, self._memory)
         self._jumps = Jumps()
         self._progress = {r.partition: PartitionProgress(r, self._jumps) for r in plan.ranges}
         self._seen = 0
-        self._fetch = 16
 
     def __enter__(self) -> Self:
         return self
@@ -77,11 +73,7 @@ class RangeReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._consumer.close()
-
-    @property
-    def _consumer(self) -> Consumer:
-        return self._opened.get()
+        self._fetcher.close()
 
     def reading(self, tally: Tally) -> Reading:
         """What was read; complete once `chunks` is exhausted.
@@ -108,7 +100,12 @@ class RangeReader:
         self._assign()
         started = said = time.monotonic()
         while not all(progress.done for progress in self._progress.values()):
-            yield self._chunk(self._collect())
+            try:
+                messages = self._collect()
+            except ReadAgainError:
+                self._assign()
+                continue
+            yield self._chunk(messages)
             if time.monotonic() - said > _PROGRESS_S:
                 said = time.monotonic()
                 self._say_progress(said - started)
@@ -118,35 +115,25 @@ class RangeReader:
         wanted = []
         for progress in self._progress.values():
             if not progress.done:
-                plan = progress.planned
-                # The ledger's epoch belongs to its position; behind an accepted gap it says nothing.
-                known = plan.leader_epoch if plan.read_from == plan.start else None
+                known = progress.next_epoch
                 epoch: dict[str, Any] = {} if known is None else {"leader_epoch": known}
-                wanted.append(TopicPartition(self._plan.topic, plan.partition, plan.read_from, **epoch))
+                wanted.append(TopicPartition(self._plan.topic, progress.planned.partition, progress.next, **epoch))
         with translated(f"assigning {self._plan.topic}", self._settings, self._memory, topic=self._plan.topic):
-            self._consumer.assign(wanted)
+            self._fetcher.consumer.assign(wanted)
         crash_point("step-08.assigned")
 
     def _collect(self) -> list[ConsumedMessage]:
         """Gather messages up to a chunk's bounds: what is there now, and only if that is nothing, wait."""
         collected: list[ConsumedMessage] = []
         size_bytes, idle_since = 0, time.monotonic()
-        while len(collected) < _CHUNK_RECORDS and size_bytes < _CHUNK_BYTES:
-            batch = cast("list[ConsumedMessage]", self._consumer.consume(self._fetch, 0))
+        while len(collected) < _CHUNK_RECORDS and size_bytes < FETCH_BYTES:
+            batch, fetched_bytes = self._fetcher.fetch(0 if collected else _WAIT_S)
             if not batch:
                 if collected:
                     break
-                message = cast("ConsumedMessage | None", self._consumer.poll(_WAIT_S))
-                if message is None:
-                    self._require_progress(idle_since)
-                    continue
-                batch = [message]
+                self._require_progress(idle_since)
             collected.extend(batch)
-            fetched = sum(map(len, batch))
-            size_bytes += fetched
-            # Few large records, many small ones: what one call may bring stays bounded in bytes.
-            affordable = (_CHUNK_BYTES * len(batch)) // (fetched + 1)
-            self._fetch = max(1, min(_FETCH_RECORDS, 2 * self._fetch, affordable))
+            size_bytes += fetched_bytes
         return collected
 
     def _require_progress(self, idle_since: float) -> None:
@@ -235,8 +222,8 @@ class RangeReader:
     def _finish(self, progress: PartitionProgress) -> None:
         partition = TopicPartition(self._plan.topic, progress.planned.partition)
         with translated("asking for the position", self._settings, self._memory, topic=self._plan.topic):
-            [position] = self._consumer.position([partition])
-            self._consumer.pause([partition])
+            [position] = self._fetcher.consumer.position([partition])
+            self._fetcher.consumer.pause([partition])
         known: int | None = position.leader_epoch
         progress.finish(known if known is not None and known >= 0 else None)
 

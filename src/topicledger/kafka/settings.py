@@ -81,10 +81,13 @@ _PRODUCER_DEFAULTS: Mapping[str, Any] = {
     "batch.size": 1_000_000,
     "queue.buffering.max.messages": 200_000,
 }
+QUEUED_RECORDS = 20_000
+QUEUED_BYTES = 64 << 20
 _CONSUMER_DEFAULTS: Mapping[str, Any] = {
-    # Bounded prefetch: memory stays flat however large the batch is.
-    "queued.min.messages": 100_000,
-    "queued.max.messages.kbytes": 65_536,
+    # Bounded prefetch: memory stays flat however large the batch is. The bytes are those of values alone, so the
+    # reader looks after keys and headers (topicledger.kafka.fetching).
+    "queued.min.messages": QUEUED_RECORDS,
+    "queued.max.messages.kbytes": QUEUED_BYTES >> 10,
     "fetch.wait.max.ms": 100,
     # Once its queue is full the client fetches no more for so long; its own second is far longer than a queue lasts.
     "fetch.queue.backoff.ms": 10,

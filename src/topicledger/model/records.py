@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from topicledger.model.plan import OffsetRange
 
 Headers = Sequence[tuple[str, bytes | None]]
+"""Name and value of each, in order; bytes of a name that aren't UTF-8 are surrogate escapes in it."""
 
 
 @dataclass(frozen=True, slots=True)
