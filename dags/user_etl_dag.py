@@ -1,8 +1,8 @@
 """The DAG `robust_kafka_etl_pipeline`: a daily batch of sign-ups from Kafka into the warehouse, its books closed.
 
 This file is the Airflow side: constants, tasks, connections, and the one mapping from errors to Airflow's
-retries. The Kafka side is `kafka_utils.py` beside it; the engine is the package `topicledger`. Parsing this file
-imports neither, opens no connection and reads no variable.
+retries. The Kafka side is `kafka_utils.py` beside it, be that the dags folder, one below it, a zip or a DAG bundle; the
+engine is the package `topicledger`. Parsing this file imports neither, opens no connection and reads no variable.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from importlib.machinery import PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow.configuration import AIRFLOW_HOME
 from airflow.providers.common.compat.sdk import (
     DAG,
     AirflowFailException,
@@ -52,11 +56,20 @@ MAX_RECORDS: int | None = None
 CONSUME_TIMEOUT = dt.timedelta(minutes=30)
 RETRIES = 3
 MAX_RETRY_DELAY = dt.timedelta(minutes=10)
-LOCAL_EXECUTORS = ("LocalExecutor", "SequentialExecutor")
+LOCAL_EXECUTORS = (
+    "LocalExecutor",
+    "airflow.executors.local_executor.LocalExecutor",
+    "SequentialExecutor",
+    "airflow.executors.sequential_executor.SequentialExecutor",
+)
 
 log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
+_HERE = Path(__file__).absolute().parent  # a folder, or a zip
+# Airflow adds the dags folder or the bundle's root, but none below it; and a zip first, until it is imported.
+if str(_HERE) not in sys.path[1:]:
+    sys.path.append(str(_HERE))
 _engine = importlib.util.find_spec("topicledger")
 if _engine is None or _engine.origin is None:  # any folder of that name is found as a package without origin
     raise ImportError(
@@ -64,13 +77,30 @@ if _engine is None or _engine.origin is None:  # any folder of that name is foun
         "Airflow's scheduler, DAG processor and workers, or `topicledger init --vendor DAGS_DIR` to "
         "put it beside this file"
     )
-_ENGINE_DIR = Path(_engine.origin).parent
-_sibling, _found = Path(__file__).with_name("kafka_utils.py"), importlib.util.find_spec("kafka_utils")
-if _found is None or _found.origin is None or not _sibling.exists() or not _sibling.samefile(_found.origin):
-    raise ImportError(
-        f"user_etl_dag.py needs the kafka_utils.py beside it, {_sibling}, but `import kafka_utils` would give "
-        f"{_found.origin if _found else 'nothing'}: put the file there, and uninstall or rename what shadows it"
-    )
+_ENGINE_AT = Path(_engine.origin).parents[1]
+
+
+def _kafka_side() -> Callable[[], ModuleType]:
+    """Find the kafka_utils.py beside this file; give what imports just that one when a task wants it."""
+    found = PathFinder.find_spec(f"{__name__}.kafka_utils", [str(_HERE)])
+    if found is None or found.origin is None or (loader := found.loader) is None:
+        raise ImportError(
+            f"user_etl_dag.py needs kafka_utils.py beside it, but there is no {_HERE / 'kafka_utils.py'}: put the "
+            "file there; `topicledger init` writes both files into the folder that it is given"
+        )
+
+    @functools.cache
+    def imported() -> ModuleType:
+        module = importlib.util.module_from_spec(found)
+        sys.modules[found.name] = module
+        loader.exec_module(module)
+        return module
+
+    return imported
+
+
+# Not by `import kafka_utils`: anything else of that name, installed or at the bundle's root, would come first.
+_kafka_utils = _kafka_side()
 
 from topicledger.model.identity import Run, batch_id  # noqa: E402 - only after the checks above have had their say
 
@@ -105,7 +135,6 @@ def say_how_it_ended(context: Mapping[str, Any]) -> None:
 @stops_for_a_person
 def generate_and_produce_data(**context: Any) -> None:
     """Simulate the run's sign-ups and produce them; push the receipt. With `events` = 0 produce nothing."""
-    from kafka_utils import produce_batch
     from topicledger.simulation import simulate
     from topicledger.staging.receipts import pushed_receipt
 
@@ -120,7 +149,7 @@ def generate_and_produce_data(**context: Any) -> None:
         run_key=run.batch_id,
         at=_run_time(context),
     )
-    receipt = produce_batch(_kafka(), TOPIC, run, records)
+    receipt = _kafka_utils().produce_batch(_kafka(), TOPIC, run, records)
     context["ti"].xcom_push(key="receipt", value=pushed_receipt(receipt, _staging(), run.batch_id))
 
 
@@ -131,7 +160,6 @@ def consume_and_stage_data(**context: Any) -> None:
 
     import msgspec
 
-    from kafka_utils import consume_batch
     from topicledger.staging.receipts import received_receipt
 
     ti, pipeline, run, events = context["ti"], _pipeline(), _run(context), context["params"]["events"]
@@ -142,7 +170,7 @@ def consume_and_stage_data(**context: Any) -> None:
     if context["params"]["error_budget"] is not None:
         pipeline = dataclasses.replace(pipeline, error_budget=context["params"]["error_budget"])
     with _warehouse(pipeline) as warehouse:
-        staged = consume_batch(_kafka(), warehouse, root, pipeline, run, receipt, accept)
+        staged = _kafka_utils().consume_batch(_kafka(), warehouse, root, pipeline, run, receipt, accept)
     ti.xcom_push(key="manifest", value=msgspec.to_builtins(staged.handle))
     ti.xcom_push(key="staging_file_path", value=staged.rows_path)
 
@@ -168,7 +196,6 @@ def reconcile_batch(**context: Any) -> None:
     """Close the books from the warehouse alone, write the report, show the lag; fail when they don't close."""
     import msgspec
 
-    from kafka_utils import publish_positions
     from topicledger.model.accounts import require_closed
     from topicledger.reconcile import reconcile
     from topicledger.report import accounts_table, write_report
@@ -178,10 +205,10 @@ def reconcile_batch(**context: Any) -> None:
     with _warehouse(pipeline) as warehouse:
         row, snapshot, identities = reconcile(warehouse, run.batch_id, plan_id)
     log.info("the books of batch %s:\n%s", run.batch_id, accounts_table(row, identities))
-    report = write_report(_airflow_home() / "topicledger" / "reports", row, identities, snapshot.partitions)
+    report = write_report(Path(AIRFLOW_HOME, "topicledger", "reports"), row, identities, snapshot.partitions)
     log.info("report: %s", report.html)
     require_closed(identities, run.batch_id)
-    publish_positions(_kafka(), pipeline.name, row, snapshot.partitions)
+    _kafka_utils().publish_positions(_kafka(), pipeline.name, row, snapshot.partitions)
     ti.xcom_push(key="accounts", value=msgspec.to_builtins(row.accounts))
     ti.xcom_push(key="report_path", value=str(report.html))
 
@@ -273,18 +300,28 @@ def _warehouse(pipeline: Pipeline) -> Iterator[Warehouse]:
             extra=extra,
         )
     else:
-        executor = conf.get("core", "executor").rpartition(".")[2]
-        if executor not in LOCAL_EXECUTORS:
+        elsewhere = _may_run_elsewhere()
+        if elsewhere:
             raise SettingsError(
-                f"connection {WAREHOUSE_CONN_ID} is not defined and the executor is {executor}: tasks "
-                f"may run on different "
+                f"connection {WAREHOUSE_CONN_ID} is not defined and {elsewhere}: tasks may run on different "
                 "disks, where a DuckDB file would lose the ledger. Define it, of type postgres for example"
             )
-        path = _airflow_home() / "warehouse" / "topicledger.duckdb"
+        path = Path(AIRFLOW_HOME, "warehouse", "topicledger.duckdb")
         log.warning("connection %s is not defined: the warehouse is DuckDB at %s", WAREHOUSE_CONN_ID, path)
         settings = WarehouseSettings(conn_id=WAREHOUSE_CONN_ID, conn_type="duckdb", host=str(path))
     with contextlib.closing(open_warehouse(settings, pipeline)) as warehouse:
         yield warehouse
+
+
+def _may_run_elsewhere() -> str:
+    """Say why another task may find another disk; nothing where every executor's tasks run on this machine."""
+    # In a pod Airflow's Helm chart sets LocalExecutor, whatever started it; these marks are Airflow's own.
+    if os.environ.get("AIRFLOW_IS_K8S_EXECUTOR_POD") or os.environ.get("AIRFLOW_IS_EXECUTOR_CONTAINER"):
+        return "each task runs in a container of its own"
+    setting = conf.get("core", "executor")
+    # Several may be listed, also for teams, and each may have an alias: LocalExecutor,k8s:a.b.C;team=CeleryExecutor
+    names = {re.split("[=:]", listed)[-1].strip() for listed in re.split("[,;]", setting)}
+    return f"the executor is {setting}" if names - {*LOCAL_EXECUTORS} else ""
 
 
 def _connection(conn_id: str) -> Any:
@@ -302,12 +339,14 @@ def equip_cleanup(context: Mapping[str, Any]) -> None:
     """
     if not STAGING_DIR.startswith("s3://"):
         return
-    added = {"PYTHON": sys.executable, "TOPICLEDGER": str(_ENGINE_DIR)}
+    command = f"import sys; sys.path.append({str(_ENGINE_AT)!r}); from topicledger.cli import main; main()"
+    added = {"PYTHON": sys.executable, "TOPICLEDGER": command}
     found = _connection(STAGING_CONN_ID)
     if found is not None:
         _mask(found.password, _extra(found).get("aws_session_token"))
         fields = {name: getattr(found, name) for name in ("conn_type", "login", "password", "extra")}
         added[f"AIRFLOW_CONN_{STAGING_CONN_ID.upper()}"] = json.dumps(fields)
+        added["AIRFLOW__SECRETS__BACKEND"] = ""  # it would be asked before the environment
     context["task"].env = {**context["task"].env, **added}
 
 
@@ -336,10 +375,6 @@ def _extra(connection: Any) -> dict[str, Any]:
             f"connection {connection.conn_id}: its Extra is a JSON {type(extra).__name__}, not an object"
         )
     return extra
-
-
-def _airflow_home() -> Path:
-    return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
 
 
 _DOC = """
@@ -418,7 +453,8 @@ with DAG(
         task_id="cleanup_staging_file",
         # Only names made of this run's own digest: nothing from an XCom reaches the shell.
         bash_command='set -eu; case "$STAGING_DIR" in\n'
-        's3://*) exec "$PYTHON" "$TOPICLEDGER" cleanup "$STAGING_DIR" "$BATCH_ID" --conn-id "$STAGING_CONN_ID" ;;\n'
+        's3://*) exec "$PYTHON" -P -c "$TOPICLEDGER" '
+        'cleanup "$STAGING_DIR" "$BATCH_ID" --conn-id "$STAGING_CONN_ID" ;;\n'
         '*) rm -f -- "$STAGING_DIR/kafka_staging_$BATCH_ID".* ;;\n'
         "esac",
         env={

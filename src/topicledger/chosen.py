@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -12,6 +11,7 @@ from typing import Any
 
 import typer
 
+from topicledger.airflow_settings import airflow_home
 from topicledger.connections import find_connection, require_connection
 from topicledger.dag_file import DagFile, default_path, read_dag_file
 from topicledger.errors import SettingsError
@@ -86,8 +86,7 @@ class Chosen:
             return WarehouseSettings(**{field.name: getattr(found, field.name) for field in fields(found)})
         if conn_id != WAREHOUSE_CONN_ID:
             require_connection(conn_id, _WAREHOUSE_EXAMPLE)
-        home = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser()
-        path = home / "warehouse" / "topicledger.duckdb"
+        path = airflow_home() / "warehouse" / "topicledger.duckdb"
         typer.echo(f"note     {conn_id} is not defined: looking at {path}, as a DAG run here would", err=True)
         return WarehouseSettings(conn_id, "duckdb", host=str(path.absolute()))
 

@@ -24,7 +24,7 @@ from topicledger.checks import (
     require_ledger,
 )
 from topicledger.chosen import KAFKA_CONN_ID, STAGING_CONN_ID, WAREHOUSE_CONN_ID, Chosen, choose, staging_connection
-from topicledger.dag_file import default_path
+from topicledger.dag_file import NAME, default_path
 from topicledger.errors import TopicLedgerError
 from topicledger.kafka.client import client_log
 from topicledger.kafka.topic import TopicObserver
@@ -110,11 +110,12 @@ def _root(version: VersionOption = False) -> None:
 
 @app.command()
 def init(
-    dags_dir: Annotated[Path, typer.Argument(help="Airflow's dags folder.")],
+    dags_dir: Annotated[Path, typer.Argument(help="Airflow's dags folder, or one below it.")],
     vendor: Annotated[bool, typer.Option("--vendor", help="Also put the engine there (git-synced).")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files that differ.")] = False,
 ) -> None:
     """Write the two DAG files of this version into DAGS_DIR. A repeat changes nothing."""
+    dag_file, found = dags_dir.absolute() / NAME, default_path().absolute()
     done = write_dag_files(dags_dir, vendor=vendor, force=force)
     for word, paths in (("wrote", done.written), ("kept", done.unchanged), ("removed", done.removed)):
         shown = [path for path in paths if "topicledger" not in path.relative_to(dags_dir).parts[:1]]
@@ -128,7 +129,7 @@ def init(
         f"  2. airflow connections add {KAFKA_CONN_ID} --conn-type kafka "
         '--conn-extra \'{"bootstrap.servers": "host:9092"}\'\n'
         f"     (and {WAREHOUSE_CONN_ID}; without it, on one machine, a DuckDB file under AIRFLOW_HOME)\n"
-        "  3. topicledger check\n"
+        f"  3. topicledger check{'' if dag_file == found else f' --dag-file {dag_file}'}\n"
         "  4. airflow dags unpause robust_kafka_etl_pipeline"
     )
 

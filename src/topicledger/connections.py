@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from topicledger.airflow_settings import setting
 from topicledger.errors import RetriableError, SettingsError
 
 _COMMAND_TIMEOUT_S = 120
 _EXTRA_KEY = "__extra__"
+_JSON_KEYS = {"conn_type", "description", "extra", "host", "login", "password", "port", "schema"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class ConnectionFields:
 
 
 def find_connection(conn_id: str) -> ConnectionFields | None:
-    """Look a connection up as Airflow does on this machine: environment first, then Airflow's own stores.
+    """Look a connection up as Airflow does on this machine: secrets backend, environment, Airflow's own database.
 
     Returns:
         Its fields, or None when neither has it (also when there is no `airflow` command to ask).
@@ -59,7 +61,9 @@ def find_connection(conn_id: str) -> ConnectionFields | None:
         RetriableError: The `airflow` command didn't answer in time.
     """
     text = os.environ.get(_variable(conn_id), "").strip()
-    return parse_connection(conn_id, text) if text else _ask_airflow(conn_id)
+    # A secrets backend comes before the environment, and only Airflow can ask it.
+    asked = _ask_airflow(conn_id) if not text or setting("secrets", "backend") else None
+    return asked or (parse_connection(conn_id, text) if text else None)
 
 
 def require_connection(conn_id: str, example: str) -> ConnectionFields:
@@ -101,6 +105,13 @@ def _from_json(conn_id: str, text: str) -> ConnectionFields:
     except json.JSONDecodeError as error:
         # `from None`: the decoder's exception carries the whole text, password included.
         raise SettingsError(f"connection {conn_id} is not valid JSON: {error.msg} at column {error.colno}") from None
+    if given.keys() == {"uri"}:
+        return _from_uri(conn_id, given["uri"])
+    if unknown := given.keys() - _JSON_KEYS:
+        raise SettingsError(
+            f"connection {conn_id} has {', '.join(sorted(unknown))}, which Airflow refuses: remove it, or put it into "
+            f"the Extra; its fields are {', '.join(sorted(_JSON_KEYS))}"
+        )
     return _from_fields(conn_id, given, given.get("extra"))
 
 
@@ -128,7 +139,7 @@ def _from_uri(conn_id: str, text: str) -> ConnectionFields:
         port = parts.port
     except ValueError:
         separator = ""
-    if not separator or not scheme or "@" in protocol:
+    if not separator or not scheme or "@" in protocol or ":" in protocol:
         # Raised outside the handler: the parser's message can quote a part of the password.
         raise SettingsError(
             f"connection {conn_id} is neither JSON nor a URI such as "
@@ -159,7 +170,7 @@ def _extra_of_query(conn_id: str, query: str) -> Mapping[str, Any]:
     pairs = dict(parse_qsl(query, keep_blank_values=True))
     if _EXTRA_KEY in pairs:
         return _extra(conn_id, pairs[_EXTRA_KEY])
-    return {key: _json_or_text(value) for key, value in pairs.items()}
+    return pairs
 
 
 def _json_or_text(value: str) -> Any:

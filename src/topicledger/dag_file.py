@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import configparser
 import datetime as dt
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from topicledger.airflow_settings import dags_folder
 from topicledger.errors import SettingsError
 
 NAME = "user_etl_dag.py"
@@ -47,17 +46,12 @@ class DagFile:
 
 
 def default_path() -> Path:
-    """Where Airflow on this machine looks for the shipped DAG file; it need not be there."""
-    home = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser()
-    folder = os.environ.get("AIRFLOW__CORE__DAGS_FOLDER")
-    if not folder:
-        settings = configparser.RawConfigParser(strict=False)
-        try:
-            settings.read(home / "airflow.cfg", encoding="utf-8")
-        except (configparser.Error, UnicodeDecodeError):
-            settings.clear()
-        folder = settings.get("core", "dags_folder", fallback=str(home / "dags"))
-    return Path(folder).expanduser() / NAME
+    """Where Airflow on this machine looks for the shipped DAG file; it need not be there.
+
+    Raises:
+        SettingsError: Airflow's configuration file can't be read.
+    """
+    return dags_folder() / NAME
 
 
 def read_dag_file(path: Path) -> DagFile:

@@ -13,7 +13,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from pathlib import Path
@@ -35,6 +35,8 @@ from airflow.dag_processing.dagbag import BundleDagBag  # noqa: E402
 from airflow.serialization.serialized_objects import DagSerialization  # noqa: E402
 
 CLIENTS = ("confluent_kafka", "pyarrow", "duckdb", "psycopg", "airflow.providers.apache.kafka.hooks")
+PLACES = ("", "team_a", "packed.zip")
+"""The folder that Airflow looks into, one below it, and a zip in it."""
 HEAVY = ("confluent_kafka", "pyarrow", "duckdb", "psycopg", "kafka_utils")
 
 
@@ -42,13 +44,17 @@ def main(shipped: Path, engine: Path, scratch: Path) -> dict[str, Any]:
     """Parse in each situation; the engine becomes importable after the first."""
     found: dict[str, Any] = {"without_engine": _import_errors(_folder(scratch / "without_engine", shipped, 2))}
     sys.path.append(str(engine))
-    elsewhere = scratch / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "kafka_utils.py").write_text('"""Somebody else\'s."""\n')
-    found["shadowed"] = _import_errors(_folder(scratch / "shadowed", shipped, 2), [elsewhere])
     found["blocked"] = _block(CLIENTS)
     found["alone"] = _import_errors(_folder(scratch / "alone", shipped, 1))
     found["shipped"] = _shipped(_folder(scratch / "shipped", shipped, 2))
+    del sys.meta_path[0]
+    elsewhere = scratch / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kafka_utils.py").write_text("WHOSE = 'somebody else'\n")
+    sys.path.insert(0, str(elsewhere))
+    found["installed"] = [_used(scratch / f"installed_{place}", place, shipped) for place in PLACES]
+    sys.path.remove(str(engine))
+    found["vendored"] = [_used(scratch / f"vendored_{place}", place, shipped, engine) for place in PLACES]
     return found
 
 
@@ -77,9 +83,36 @@ def _folder(folder: Path, shipped: Path, files: int) -> Path:
     return folder
 
 
-def _import_errors(folder: Path, before: Sequence[Path] = ()) -> str:
-    with _on_path(before):
-        return "\n".join(_parse(folder).import_errors.values())
+def _import_errors(folder: Path) -> str:
+    return "\n".join(_parse(folder).import_errors.values())
+
+
+def _used(bundle: Path, place: str, shipped: Path, engine: Path | None = None) -> dict[str, str]:
+    """Put the DAG file into a place, with a Kafka side that says whose it is and a pipeline of one's own; use both."""
+    folder, own = bundle / Path(place).stem, f"own_of_{Path(place).stem}"
+    folder.mkdir(parents=True, exist_ok=True)
+    text = (shipped / "user_etl_dag.py").read_text()
+    (folder / "user_etl_dag.py").write_text(text.replace("topicledger.signups:SIGNUPS", f"{own}:OWN"))
+    (folder / "kafka_utils.py").write_text(f"WHOSE = {place!r}\n")
+    (folder / f"{own}.py").write_text("from topicledger.signups import SIGNUPS as OWN\n")
+    if engine:
+        shutil.copytree(engine / "topicledger", folder / "topicledger")
+    path = folder / "user_etl_dag.py"
+    if place.endswith(".zip"):
+        path = Path(shutil.make_archive(str(folder), "zip", folder))
+        shutil.rmtree(folder)
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("topicledger", own)]:
+        del sys.modules[name]
+    with _on_path():
+        bag = BundleDagBag(path, bundle_path=bundle, bundle_name="dags")
+        if bag.import_errors:
+            return {"import_errors": "\n".join(bag.import_errors.values())}
+        (dag,) = bag.dags.values()
+        task: Any = dag.task_dict["reconcile_batch"]
+        names = task.python_callable.__globals__
+        pipeline = names["_pipeline"]()
+        engine_of = sys.modules[type(pipeline).__module__].__file__
+        return {"kafka_side": names["_kafka_utils"]().WHOSE, "table": pipeline.table, "engine": engine_of}
 
 
 def _shipped(folder: Path) -> dict[str, Any]:
@@ -113,14 +146,13 @@ def _task(task: Any) -> dict[str, Any]:
 
 
 def _parse(folder: Path) -> BundleDagBag:
-    with _on_path(()):
+    with _on_path():
         return BundleDagBag(folder / "user_etl_dag.py", bundle_path=folder, bundle_name="dags")
 
 
 @contextmanager
-def _on_path(before: Sequence[Path]) -> Iterator[None]:
+def _on_path() -> Iterator[None]:
     kept = list(sys.path)
-    sys.path[:0] = [str(path) for path in before]
     try:
         yield
     finally:

@@ -33,6 +33,7 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
     "any_certificate": (PRODUCE, _kafka({**NOBODY, "enable.ssl.certificate.verification": "false"})),
     "broker_down": (PRODUCE, _kafka({**NOBODY, "sasl.username": "etl", "sasl.password": SECRET})),
     "other_executor": (CONSUME, {**_kafka(NOBODY), "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor"}),
+    "in_a_pod": (CONSUME, {**_kafka(NOBODY), "AIRFLOW_IS_K8S_EXECUTOR_POD": "True"}),
     "unknown_warehouse": (CONSUME, {**_kafka(NOBODY), **_warehouse(conn_type="mysql", host="127.0.0.1")}),
     "no_share": (CONSUME, _kafka(NOBODY)),
     "warehouse_down": (
@@ -55,6 +56,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str
     return dict(zip(CASES, found, strict=True)), printed
 
 
+@pytest.mark.fault(123, "stopped")
 @pytest.mark.parametrize(
     ("case", "says", "next_step"),
     [
@@ -66,6 +68,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str
         ("callback", "kafka_default: Refusing to resolve Kafka callback error_cb", "callback_allowlist"),
         ("any_certificate", "enable.ssl.certificate.verification in its Extra lets anybody", "ssl.ca.pem"),
         ("other_executor", "the executor is CeleryExecutor", "Define it, of type postgres"),
+        ("in_a_pod", "each task runs in a container of its own", "Define it, of type postgres"),
         ("no_share", "error_budget is 5", "use a share from 0 to 1"),
         (
             "unknown_warehouse",

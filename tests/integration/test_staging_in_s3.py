@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-import topicledger
 from tests.support.empty_batch import BATCH, stage_in
 from tests.support.looking import count
 from tests.support.object_store import ObjectStore
@@ -151,7 +150,7 @@ def clean_up(url: str, batch_id: str, connection: S3Connection) -> subprocess.Co
         "STAGING_CONN_ID": connection.conn_id,
         "BATCH_ID": batch_id,
         "PYTHON": sys.executable,
-        "TOPICLEDGER": str(Path(topicledger.__file__).parent),
+        "TOPICLEDGER": "from topicledger.cli import main; main()",
         "AIRFLOW_CONN_STAGING_DEFAULT": json.dumps({**fields, "extra": dict(connection.extra)}),
         "PATH": os.defpath,
     }

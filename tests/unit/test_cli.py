@@ -83,7 +83,10 @@ def test_init_refuses_in_one_line(run: Run, tmp_path: Path) -> None:
 
 
 def test_init_says_what_it_wrote_and_what_comes_next(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every file written is named, a vendored engine as one; then install, connections, check, unpause."""
+    """Every file written is named, a vendored engine as one; then install, connections, check, unpause.
+
+    Elsewhere than in Airflow's dags folder `check` has to be told of the DAG file.
+    """
     monkeypatch.setattr("topicledger.scaffold._dag_file", lambda name: name.encode())
     dags = tmp_path / "dags"
     dags.mkdir()
@@ -94,7 +97,11 @@ def test_init_says_what_it_wrote_and_what_comes_next(run: Run, tmp_path: Path, m
     assert "reader.py" not in out
     for step in ("pip install", "airflow connections add kafka_default", "topicledger check", "dags unpause"):
         assert step in out
-    assert f"kept    {dags}/kafka_utils.py" in run("init", str(dags))[1]
+    assert f"topicledger check --dag-file {dags}/user_etl_dag.py\n" in out
+    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(dags))
+    again = run("init", str(dags))[1]
+    assert f"kept    {dags}/kafka_utils.py" in again
+    assert "topicledger check\n" in again
     (dags / "kafka_utils.py").write_text("mine")
     assert run("init", str(dags))[0] == 1
     assert run("init", str(dags), "--force")[0] == 0

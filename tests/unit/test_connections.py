@@ -20,8 +20,9 @@ def only_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Nothing but the test's own folder is on PATH, and the interpreter has no `airflow` beside it."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("topicledger.connections.sys.executable", str(tmp_path / "bin" / "python"))
-    for name in ("WH", "KAFKA_DEFAULT"):
-        monkeypatch.delenv(f"AIRFLOW_CONN_{name}", raising=False)
+    for name in ("AIRFLOW_CONN_WH", "AIRFLOW_CONN_KAFKA_DEFAULT", "AIRFLOW__SECRETS__BACKEND"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
     return tmp_path
 
 
@@ -53,7 +54,7 @@ def test_uri_form() -> None:
     uri = "postgres://m%40e:p%40ss%3A%2Fw0rd%25%3F%23%C3%A9@DB.example:5433/w%2Fh?sslmode=require&keepalives=1"
     found = parse_connection("wh", uri)
     assert found == ConnectionFields(
-        "wh", "postgres", "db.example", 5433, "m@e", SECRET, "w/h", {"sslmode": "require", "keepalives": 1}
+        "wh", "postgres", "db.example", 5433, "m@e", SECRET, "w/h", {"sslmode": "require", "keepalives": "1"}
     )
 
 
@@ -90,6 +91,7 @@ def test_types_are_spelled_as_airflow_spells_them() -> None:
         f"just {SECRET} words",
         "postgres://u:S3cret@host:S3cretport/db",
         "postgres://[u:S3cret@host",
+        "postgres://u:S3cret://x@host/db",
         '{"conn_type": "postgres", "password": "S3cret", "port": "S3cret"}',
         '{"conn_type": "kafka", "extra": "S3cret"}',
         '{"conn_type": "kafka", "extra": ["S3cret"]}',
@@ -119,6 +121,22 @@ def test_environment_wins_over_the_command(monkeypatch: pytest.MonkeyPatch, only
     found = find_connection("wh")
     assert found is not None
     assert found.host == "/x.duckdb"
+
+
+def test_a_secrets_backend_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch, only_path: Path) -> None:
+    """Where Airflow has one, its command is asked first; what that doesn't know is the environment's."""
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", "some.Backend")
+    monkeypatch.setenv("AIRFLOW_CONN_WH", "duckdb://%2Fx.duckdb")
+    fake_airflow(only_path, """echo '[{"conn_id": "wh", "conn_type": "kafka"}]'""")
+    assert find_connection("wh") == ConnectionFields("wh", "kafka")
+    fake_airflow(only_path, "echo 'Connection not found.' >&2; exit 1")
+    assert find_connection("wh") == ConnectionFields("wh", "duckdb", "/x.duckdb")
+
+
+def test_a_field_that_airflow_refuses() -> None:
+    """A JSON key that is no field of a connection is named: a run would find no connection at all."""
+    with pytest.raises(SettingsError, match="connection wh has user, which Airflow refuses"):
+        parse_connection("wh", '{"conn_type": "postgres", "user": "etl"}')
 
 
 def test_missing_without_airflow() -> None:

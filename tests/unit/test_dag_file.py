@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT
-from topicledger.dag_file import default_path, read_dag_file
+from topicledger.dag_file import read_dag_file
 from topicledger.errors import SettingsError
 
 
@@ -66,16 +66,3 @@ def test_a_file_that_is_no_python(tmp_path: Path, text: str) -> None:
         read_dag_file(written(tmp_path, text))
     with pytest.raises(SettingsError, match=r"absent\.py can't be read"):
         read_dag_file(tmp_path / "absent.py")
-
-
-def test_where_airflow_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment's folder, else that of airflow.cfg, else `dags` in AIRFLOW_HOME."""
-    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
-    monkeypatch.delenv("AIRFLOW__CORE__DAGS_FOLDER", raising=False)
-    assert default_path() == tmp_path / "dags" / "user_etl_dag.py"
-    (tmp_path / "airflow.cfg").write_text("[core]\ndags_folder = /from/%the/file\n")
-    assert default_path() == Path("/from/%the/file/user_etl_dag.py")
-    (tmp_path / "airflow.cfg").write_text("no section\n")
-    assert default_path() == tmp_path / "dags" / "user_etl_dag.py"
-    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", "/from/the/environment")
-    assert default_path() == Path("/from/the/environment/user_etl_dag.py")
