@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import functools
-import importlib
 import importlib.util
 import json
 import logging
@@ -229,8 +228,9 @@ def _pipeline() -> Pipeline:
     """The declared pipeline under this file's constants."""
     import dataclasses
 
-    module, _, name = PIPELINE.partition(":")
-    declared: Pipeline = getattr(importlib.import_module(module), name)
+    from topicledger.pipeline_import import import_pipeline
+
+    declared = import_pipeline(PIPELINE)
     return dataclasses.replace(
         declared, name=DAG_ID, topic=TOPIC, table=TABLE, staging_dir=STAGING_DIR, max_records=MAX_RECORDS
     )

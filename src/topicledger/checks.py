@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from topicledger.errors import SettingsError, TopicLedgerError
+from topicledger.judge import Judge
 from topicledger.kafka.grants import missing_grants
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.kafka.topic import TopicObserver
@@ -92,6 +93,15 @@ def known_positions(settings: WarehouseSettings, pipeline: Pipeline) -> list[Pos
 
 def _positions(warehouse: Warehouse, pipeline: Pipeline) -> list[Position]:
     return list(with_retries("reading the ledger", lambda: warehouse.positions(pipeline.topic)))
+
+
+def check_declaration(pipeline: Pipeline) -> list[Finding]:
+    """Do event type, checks, clean-up and columns fit together, as a run would find before it reads?"""
+    try:
+        Judge(pipeline)
+    except TopicLedgerError as error:
+        return [Finding("problem", one_line(error))]
+    return []
 
 
 def check_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> tuple[list[Finding], list[Position] | None]:

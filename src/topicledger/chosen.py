@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -17,6 +16,7 @@ from topicledger.dag_file import DagFile, default_path, read_dag_file
 from topicledger.errors import SettingsError
 from topicledger.kafka.settings import CALLBACK_KEYS, KafkaSettings
 from topicledger.pipeline import Pipeline
+from topicledger.pipeline_import import import_pipeline
 from topicledger.s3.connection import S3Connection
 from topicledger.staging.connect import in_s3
 from topicledger.warehouse.contract import WarehouseSettings
@@ -142,16 +142,9 @@ def _token_is_the_providers(extra: Mapping[str, Any]) -> bool:
     return "oauth_cb" in extra or (mechanism.upper() == "OAUTHBEARER" and not by_itself)
 
 
-def _pipeline(path: str, beside: Path | None) -> Pipeline:
-    module, _, name = path.partition(":")
+def _pipeline(path: object, beside: Path | None) -> Pipeline:
     # A pipeline of one's own lies in the folder at hand or beside its DAG file, where Airflow finds it too.
     sys.path.insert(0, str(Path.cwd()))
     if beside is not None:
         sys.path.append(str(beside.absolute()))
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise typer.BadParameter(f"{path} can't be imported: {error}. Use module:NAME") from error
-    if not isinstance(found, Pipeline):
-        raise typer.BadParameter(f"{path} is a {type(found).__name__}, not a Pipeline")
-    return found
+    return import_pipeline(path)

@@ -16,6 +16,7 @@ except ImportError as error:
 from topicledger import __version__
 from topicledger.checks import (
     Finding,
+    check_declaration,
     check_staging,
     check_topic,
     check_warehouse,
@@ -213,6 +214,7 @@ def cleanup(
 
 def _checked(chosen: Chosen, *, explicit: bool) -> Iterator[Finding]:
     yield from _declared(chosen, explicit=explicit)
+    yield from check_declaration(chosen.pipeline)
     known = None
     try:
         found, known = check_warehouse(chosen.warehouse_settings(), chosen.pipeline)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import inspect
 
 from topicledger.errors import SettingsError
@@ -43,15 +44,27 @@ def field_types(pipeline: Pipeline) -> dict[str, pa.DataType]:
     A field that isn't flat (a list, an object, bytes) has none: it doesn't reach the clean-up.
 
     Raises:
-        SettingsError: A check or a column asks of a field what it can't give.
+        SettingsError: msgspec can't decode the event, or a check or a column asks of a field what it can't give.
     """
-    event = inspect.type_info(pipeline.event)
+    try:
+        event = inspect.type_info(pipeline.event)
+    except Exception as error:  # a name that isn't there, a union that can't be told apart, whatever msgspec refuses
+        raise SettingsError(
+            f"pipeline {pipeline.name}: the event type {pipeline.event.__name__} can't be decoded: "
+            f"{type(error).__name__}: {error}. Correct its fields"
+        ) from error
     assert isinstance(event, inspect.StructType)  # noqa: S101 - `event` is declared as a Struct
     columns = {column.name: column for column in pipeline.columns}
     types: dict[str, pa.DataType] = {}
     for field in event.fields:
         members = field.type.types if isinstance(field.type, inspect.UnionType) else (field.type,)
         nullable = any(isinstance(member, inspect.NoneType) for member in members)
+        custom = next((member.cls for member in members if isinstance(member, inspect.CustomType)), None)
+        if custom is not None:
+            raise SettingsError(
+                f"pipeline {pipeline.name}: the field {field.name} is a {custom.__name__}, which msgspec can't make of "
+                "JSON: declare the field with a type that it can"
+            )
         column = columns.get(field.name)
         if column is not None and nullable and not column.nullable:
             raise SettingsError(
@@ -66,6 +79,13 @@ def field_types(pipeline: Pipeline) -> dict[str, pa.DataType]:
             raise SettingsError(
                 f"pipeline {pipeline.name} checks {check.field!r}, which is no text field of {pipeline.event.__name__}"
             )
+        try:
+            pc.match_substring_regex(pa.array([""]), check.pattern)
+        except pa.ArrowException as error:
+            raise SettingsError(
+                f"pipeline {pipeline.name}: the pattern {check.pattern!r:.200} for {check.field} isn't valid RE2, "
+                f"which has no look-around and no back references: {error}. Correct the pattern"
+            ) from error
     return types
 
 
@@ -80,6 +100,17 @@ def _member_type(member: inspect.Type) -> pa.DataType | None:
         texts = all(isinstance(value, str) for value in member.values)
         return pa.string() if texts else pa.int64()
     return _FIELD_TYPES.get(type(member))
+
+
+def depends_on_values(given: pa.DataType, column: pa.DataType) -> bool:
+    """Whether it depends on the values if an array of one type can be cast to another one: then one stops a batch."""
+    text = pa.types.is_string(given) or pa.types.is_large_string(given) or pa.types.is_string_view(given)
+    return (
+        (text and not pa.types.is_string(column))
+        or ((pa.types.is_floating(given) or pa.types.is_decimal(given)) and pa.types.is_integer(column))
+        or (given in (pa.int64(), pa.uint64()) and pa.types.is_floating(column))
+        or (pa.types.is_timestamp(given) and pa.types.is_date(column))
+    )
 
 
 def encoded_names(event: type[msgspec.Struct]) -> frozenset[str]:

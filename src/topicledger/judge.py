@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from msgspec.structs import astuple
 
 from topicledger.errors import RejectedRecord, SettingsError
-from topicledger.event_types import COLUMN_TYPES, columns_schema, encoded_names, field_types
+from topicledger.event_types import COLUMN_TYPES, columns_schema, depends_on_values, encoded_names, field_types
 from topicledger.pipeline import Pipeline
 from topicledger.rejections import rejection, storable
 
@@ -59,10 +59,11 @@ class Judged:
 class Judge:
     """Judges the records of one pipeline. Keeps no state between chunks.
 
-    `columns` is the Arrow schema of the clean columns, `pipeline` whose records are judged.
+    `columns` is the Arrow schema of the clean columns, `pipeline` whose records are judged. That there is a judge
+    means that the whole way has been gone with an empty chunk.
 
     Raises:
-        SettingsError: The pipeline's columns, checks and event type don't fit together.
+        SettingsError: The pipeline's columns, checks, clean-up and event type don't fit together.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -75,6 +76,7 @@ class Judge:
         strict = msgspec.defstruct("Strict", [], bases=(pipeline.event,), forbid_unknown_fields=True)
         self._decode_strict = msgspec.json.Decoder(strict).decode
         self._decode: Callable[[bytes], msgspec.Struct] = msgspec.json.Decoder(pipeline.event).decode
+        self.chunk([])
 
     def chunk(self, values: Sequence[bytes]) -> Judged:
         """Judge the values of one chunk, in order. Never raises for what a value holds.
@@ -174,8 +176,14 @@ class Judge:
         except Exception as error:  # whatever a clean-up raises, the next try of the task would meet it again
             raise SettingsError(
                 f"the clean-up of pipeline {self.pipeline.name} failed with {type(error).__name__}: {error}. "
-                "Correct the clean-up: it must not fail for any event that passes the event type and the checks"
+                "Correct the clean-up: it must not fail for any event that passes the event type and the checks, "
+                "nor for none at all"
             ) from error
+        if not isinstance(cleaned, Mapping):
+            raise SettingsError(
+                f"the clean-up of pipeline {self.pipeline.name} gives a {type(cleaned).__name__}: it must return a "
+                "mapping of the columns' names to Arrow arrays"
+            )
         missing = [name for name in self.columns.names if name not in cleaned]
         if missing:
             raise SettingsError(
@@ -186,6 +194,14 @@ class Judge:
                 raise SettingsError(
                     f"the clean-up of pipeline {self.pipeline.name} doesn't give an Arrow array of {count} values for "
                     f"the column {name}. Correct the clean-up: it must give one value for each event, in their order"
+                )
+        for field in self.columns:
+            given = cleaned[field.name].type
+            if depends_on_values(given, field.type):
+                raise SettingsError(
+                    f"the clean-up of pipeline {self.pipeline.name} gives {given} for the column {field.name}, which "
+                    f"is {field.type}: one record that doesn't fit would stop a batch. Declare the event's field or "
+                    "the column with the other's type, or convert it in the clean-up, with NULL for what doesn't fit"
                 )
         try:
             return {field.name: cleaned[field.name].cast(field.type) for field in self.columns}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from topicledger.errors import SettingsError
 
@@ -22,6 +23,10 @@ CleanUp = Callable[[Mapping[str, "pa.Array[Any]"]], Mapping[str, "pa.Array[Any]"
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}\Z")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
+_NAME = re.compile(r"[\w.-]{1,250}\Z")
+_SYSTEM_COLUMNS = frozenset(["ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"])
+"""Names that PostgreSQL gives no other column, even quoted. Reserved words are fine: every name is quoted."""
+_LONGEST_WAIT_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,46 +107,125 @@ class Pipeline:
     transaction_wait_s: float = 30.0
 
     def __post_init__(self) -> None:
+        for argument in ("name", "topic", "key", "table", "staging_dir"):
+            if not isinstance(getattr(self, argument), str):
+                raise SettingsError(f"{argument} is {getattr(self, argument)!r:.100}: use a text")
+        if not _NAME.match(self.name):
+            raise SettingsError(f"name {self.name!r:.300} can't be a DAG's id: use letters, digits, '.', '_' and '-'")
         if not _TOPIC.match(self.topic):
             raise SettingsError(
                 f"topic {self.topic!r} is not a valid Kafka topic name: use letters, digits, '.', '_' and '-'"
             )
-        for identifier in (*self.table.split("."), *(column.name for column in self.columns)):
-            if not _IDENTIFIER.match(identifier):
+        # A Struct is told by its fields: msgspec isn't imported where a DAG file is parsed.
+        event: object = self.event
+        if not isinstance(event, type) or not hasattr(event, "__struct_fields__"):
+            raise SettingsError(
+                f"pipeline {self.name}: its event is {event!r:.100}: declare a class derived from msgspec.Struct"
+            )
+        self._require_columns()
+        self._require_table()
+        if not callable(self.clean):
+            raise SettingsError(f"pipeline {self.name}: clean is {self.clean!r:.100}: use a function, or dict for none")
+        self._require_policies()
+
+    def _require_columns(self) -> None:
+        for argument, kind in (("columns", Column), ("checks", Check)):
+            given = getattr(self, argument)
+            if not isinstance(given, tuple | list) or not all(isinstance(item, kind) for item in given):
                 raise SettingsError(
-                    f"{identifier!r} is not usable as a table or column name: "
-                    "use a letter, then up to 47 letters, digits and underscores"
+                    f"pipeline {self.name}: {argument} is {given!r:.100}: use a tuple of {kind.__name__}(...), which "
+                    "ends with a comma where it has one alone"
                 )
-        self._check_columns()
+        for column in self.columns:
+            self._require_column(column)
+        for check in self.checks:
+            if not all(isinstance(text, str) for text in (check.field, check.pattern, check.sentence)):
+                raise SettingsError(f"pipeline {self.name}: {check!r:.200} isn't made of three texts: correct it")
+        names = [column.name for column in self.columns]
+        folded = Counter(name.lower() for name in names)
+        twice = [name for name in names if folded[name.lower()] > 1]
+        if twice:
+            raise SettingsError(
+                f"pipeline {self.name} declares a column twice: {', '.join(twice)}. Rename one; upper and lower case "
+                "don't tell names apart in every warehouse"
+            )
+        key = next((column for column in self.columns if column.name == self.key), None)
+        if key is None or key.nullable:
+            raise SettingsError(f"the key {self.key!r} is not one of the columns, or may be NULL")
+
+    def _require_column(self, column: Column) -> None:
+        _require_identifier(column.name)
+        if column.name.startswith("_"):
+            raise SettingsError("column names that start with an underscore belong to the engine")
+        if column.name.lower() in _SYSTEM_COLUMNS:
+            raise SettingsError(
+                f"pipeline {self.name}: the column {column.name} can't be in a table of PostgreSQL, which has a system "
+                "column of that name: rename it"
+            )
+        if column.type not in get_args(ColumnType):
+            raise SettingsError(
+                f"pipeline {self.name}: the column {column.name} has the type {column.type!r:.100}: use one of "
+                f"{', '.join(get_args(ColumnType))}"
+            )
+        if not isinstance(column.nullable, bool):
+            raise SettingsError(
+                f"pipeline {self.name}: the column {column.name} is nullable={column.nullable!r:.99}: use True or False"
+            )
+
+    def _require_table(self) -> None:
+        for identifier in self.table.split("."):
+            _require_identifier(identifier)
+        if self.table.count(".") > 1:
+            raise SettingsError(f"table {self.table!r}: use `table` or `schema.table`")
+        schema, _, table = self.table.lower().rpartition(".")
+        if table.startswith(("topicledger_", "_topicledger")) or table.endswith("_dead_letters"):
+            raise SettingsError(
+                f"table {self.table!r} has a name that the engine gives its own tables: it may not begin with "
+                "topicledger_, nor end with _dead_letters. Choose another"
+            )
+        if schema.startswith("pg_") or schema == "information_schema":
+            raise SettingsError(f"table {self.table!r} lies in a schema that belongs to the database: choose another")
+
+    def _require_policies(self) -> None:
         if self.origin not in ("earliest", "latest"):
             raise SettingsError(f"origin is {self.origin!r}: use 'earliest' or 'latest'")
-        if self.max_records is not None and self.max_records < 1:
-            raise SettingsError(f"max_records is {self.max_records}: use a positive number, or None for no cap")
-        if self.reading_processes is not None and self.reading_processes < 1:
+        if self.max_records is not None and not _is_positive(self.max_records):
+            raise SettingsError(f"max_records is {self.max_records!r}: use a positive number, or None for no cap")
+        if self.reading_processes is not None and not _is_positive(self.reading_processes):
             raise SettingsError(
-                f"reading_processes is {self.reading_processes}: use a positive number, or None for as many as the "
+                f"reading_processes is {self.reading_processes!r}: use a positive number, or None for as many as the "
                 "batch is worth"
             )
-        if self.error_budget is not None and not 0 <= self.error_budget <= 1:
-            raise SettingsError(f"error_budget is {self.error_budget}: use a share from 0 to 1, or None for no budget")
+        if self.error_budget is not None and not _is_within(self.error_budget, 1):
+            raise SettingsError(
+                f"error_budget is {self.error_budget!r}: use a share from 0 to 1, or None for no budget"
+            )
+        if not isinstance(self.create_tables, bool):
+            raise SettingsError(f"create_tables is {self.create_tables!r}: use True or False")
         if self.staging_format not in ("csv", "parquet"):
             raise SettingsError(f"staging_format is {self.staging_format!r}: use 'csv' or 'parquet'")
         if not PurePosixPath(self.staging_dir).is_absolute() and not self.staging_dir.startswith("s3://"):
             raise SettingsError(f"staging_dir {self.staging_dir!r} is not an absolute path, nor s3://bucket/prefix")
-
-    def _check_columns(self) -> None:
-        names = [column.name for column in self.columns]
-        if len(set(names)) != len(names):
-            raise SettingsError(f"pipeline {self.name} declares a column twice: {', '.join(names)}")
-        if any(name.startswith("_") for name in names):
-            raise SettingsError("column names that start with an underscore belong to the engine")
-        key = next((column for column in self.columns if column.name == self.key), None)
-        if key is None or key.nullable:
-            raise SettingsError(f"the key {self.key!r} is not one of the columns, or may be NULL")
-        if self.table.count(".") > 1:
-            raise SettingsError(f"table {self.table!r}: use `table` or `schema.table`")
+        if not _is_within(self.transaction_wait_s, _LONGEST_WAIT_S):
+            raise SettingsError(f"transaction_wait_s is {self.transaction_wait_s!r}: use seconds, up to a day")
 
     @property
     def dead_letter_table(self) -> str:
         """The dead letters' table, in the same schema as the rows."""
         return f"{self.table}_dead_letters"
+
+
+def _require_identifier(name: object) -> None:
+    if not isinstance(name, str) or not _IDENTIFIER.match(name):
+        raise SettingsError(
+            f"{name!r} is not usable as a table or column name: use a letter, then up to 47 letters, digits and "
+            "underscores"
+        )
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_within(value: object, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most

@@ -71,6 +71,23 @@ def test_a_connection_of_this_process_with_other_options(place: Place) -> None:
         warehouse.positions("events")
 
 
+@pytest.mark.fault(130, "stopped")
+@pytest.mark.parametrize("kind", ["duckdb", "fs"])
+def test_a_schema_that_is_a_database_too(kind: str, tmp_path: Path) -> None:
+    """A schema called as the file, or as a database that DuckDB always has, is refused; another one is fine."""
+    settings = WarehouseSettings("w", kind, host=str(tmp_path / "Sales.duckdb"), extra={})
+    if kind == "fs":
+        settings = WarehouseSettings("w", kind, extra={"path": str(tmp_path / "sales")})
+    for schema in ("temp", "SYSTEM", *(["sales"] if kind == "duckdb" else [])):
+        with pytest.raises(SettingsError, match=f"can't tell from its database {schema.lower()}"):
+            open_warehouse(settings, pipeline(f"{schema}.events"))
+    for table in ("scratch.events", "main.events", "events"):
+        warehouse = open_warehouse(settings, pipeline(table))
+        warehouse.ensure_tables()
+        with warehouse.loading():
+            pass
+
+
 @pytest.mark.parametrize("host", [None, "", ":memory:", "md:cloud", "s3://bucket/x.duckdb", "relative.duckdb"])
 def test_only_local_files(host: str | None) -> None:
     """What isn't a file on a local disk is refused before anything is opened."""

@@ -33,6 +33,9 @@ def call(case: dict[str, Any]) -> dict[str, Any]:
     """Call one task in its environment."""
     before = dict(os.environ)
     os.environ.update(case["environment"])
+    constants = case.get("constants", {})
+    before_them = {name: getattr(user_etl_dag, name) for name in constants}
+    vars(user_etl_dag).update(constants)
     context = {
         "params": {
             "events": case["events"],
@@ -51,6 +54,7 @@ def call(case: dict[str, Any]) -> dict[str, Any]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+        vars(user_etl_dag).update(before_them)
     return {"types": [], "message": ""}
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.dag.processes import DAGS, ENGINE, SITE_PACKAGES, ask
 
 PRODUCE, CONSUME = "generate_and_produce_data", "consume_and_stage_data"
+LOAD, RECONCILE = "load_staged_data", "reconcile_batch"
 SECRET = "planted-and-never-to-be-seen"
 NOBODY = {"bootstrap.servers": "127.0.0.1:1"}
 """No broker listens on port 1."""
@@ -36,11 +37,21 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
     "in_a_pod": (CONSUME, {**_kafka(NOBODY), "AIRFLOW_IS_K8S_EXECUTOR_POD": "True"}),
     "unknown_warehouse": (CONSUME, {**_kafka(NOBODY), **_warehouse(conn_type="mysql", host="127.0.0.1")}),
     "no_share": (CONSUME, _kafka(NOBODY)),
+    "no_module": (CONSUME, _kafka(NOBODY)),
+    "no_such_pipeline": (LOAD, _kafka(NOBODY)),
+    "ledgers_table": (RECONCILE, _kafka(NOBODY)),
     "warehouse_down": (
         CONSUME,
         {**_kafka(NOBODY), **_warehouse(conn_type="postgres", host="127.0.0.1", port=1, schema="sales")},
     ),
 }
+
+CONSTANTS = {
+    "no_module": {"PIPELINE": "paymnts:PAYMENTS"},
+    "no_such_pipeline": {"PIPELINE": "topicledger.signups:SIGNUP"},
+    "ledgers_table": {"TABLE": "public.topicledger_positions"},
+}
+"""What the DAG file of a case has for its own constants."""
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +62,8 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str
         for task, environment in CASES.values()
     ]
     cases[list(CASES).index("no_share")]["error_budget"] = 5
+    for name, constants in CONSTANTS.items():
+        cases[list(CASES).index(name)]["constants"] = constants
     home = tmp_path_factory.mktemp("asked")
     found, printed = ask("call_tasks.py", [], home, [DAGS, ENGINE, SITE_PACKAGES], given=cases)
     return dict(zip(CASES, found, strict=True)), printed
@@ -70,6 +83,9 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str
         ("other_executor", "the executor is CeleryExecutor", "Define it, of type postgres"),
         ("in_a_pod", "each task runs in a container of its own", "Define it, of type postgres"),
         ("no_share", "error_budget is 5", "use a share from 0 to 1"),
+        ("no_module", "PIPELINE is 'paymnts:PAYMENTS': there is no module paymnts", "put it beside the DAG file"),
+        ("no_such_pipeline", "has no SIGNUP; the pipelines in it: SIGNUPS", "Correct the name"),
+        ("ledgers_table", "'public.topicledger_positions' has a name that the engine gives", "Choose another"),
         (
             "unknown_warehouse",
             "warehouse_default is of type 'mysql'",

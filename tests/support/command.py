@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import sys
 from collections.abc import Mapping
@@ -66,6 +67,11 @@ class Command:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("\n".join(lines))
         return file
+
+    def forget(self, module: str) -> None:
+        """Import a module anew when it is next asked for."""
+        self._monkeypatch.delitem(sys.modules, module, raising=False)
+        importlib.invalidate_caches()
 
     def __call__(self, *arguments: str) -> Ran:
         """Run it to its end."""

@@ -62,9 +62,6 @@ def test_without_arguments_it_helps(run: Run) -> None:
     [
         ("nonsense",),
         ("init",),
-        ("check", "--pipeline", "nope:X"),
-        ("check", "--pipeline", "json"),
-        ("check", "--pipeline", "json:loads"),
         ("accounts", "--limit", "0"),
     ],
 )
@@ -131,6 +128,83 @@ def test_a_token_that_only_airflow_makes(run: Command, extra: dict[str, str]) ->
     assert (status, len(err.splitlines())) == (1, 1)
     assert "this command can't ask the broker. Trigger a run" in err
     assert "remove it" not in err
+
+
+DECLARED = """
+import msgspec
+from topicledger.pipeline import Check, Column, Pipeline
+
+
+class Payment(msgspec.Struct):
+    id: str
+    amount: {field}
+
+
+def clean(columns):
+    {clean}
+
+
+PAYMENTS = Pipeline(
+    name="payments", topic="payments", event={event}, key="id", table="payments", clean=clean, checks=({checks}),
+    columns=(Column("id", "uuid"), Column("amount", "{column}")),
+)
+"""
+"""A declaration with holes."""
+
+WORKS = {"field": "int", "clean": "return columns", "event": "Payment", "checks": "", "column": "int64"}
+
+
+@pytest.mark.fault(130, "stopped")
+@pytest.mark.parametrize(
+    ("holes", "says"),
+    [
+        ({"column": "decimal(18,2)"}, "has the type 'decimal(18,2)': use one of uuid, int64, float64, text"),
+        ({"event": "dict"}, "its event is <class 'dict'>"),
+        ({"field": "'Money'"}, "the event type Payment can't be decoded: NameError: name 'Money' is not defined"),
+        ({"field": "complex"}, "the field amount is a complex, which msgspec can't make of JSON"),
+        ({"field": "int | None"}, "the field amount may be null, its column may not"),
+        ({"field": "str"}, "gives string for the column amount, which is int64: one record that doesn't fit"),
+        ({"field": "list[int]"}, "doesn't give the columns amount"),
+        ({"clean": "return {'id': columns['id']}"}, "doesn't give the columns amount"),
+        ({"clean": "columns['amount'].cast('double')"}, "gives a NoneType: it must return a mapping"),
+        ({"clean": "return {**columns, 'amount': columns['amount'][0]}"}, "failed with IndexError"),
+        ({"checks": "Check('id', '(?=x)', 'is wrong'),"}, "the pattern '(?=x)' for id isn't valid RE2"),
+        ({"checks": "Check('id', 'x')"}, "failed with TypeError: Check.__init__() missing 1 required positional"),
+        ({"checks": "Check('name', 'x', 'is wrong'),"}, "checks 'name', which is no text field of Payment"),
+        ({"clean": "x = ("}, "failed with SyntaxError: '(' was never closed (declared.py, line 12)"),
+        ({"clean": "pass\n\nraise SystemExit(3)"}, "failed with SystemExit: 3 at {folder}/declared.py:14. Correct"),
+        ({"clean": "pass\n\nimport nowhere"}, "its module imports nowhere, which isn't installed here"),
+    ],
+)
+def test_check_tells_what_a_declaration_cant_do(run: Command, holes: dict[str, str], says: str) -> None:
+    """Whatever a person declares that can't work is one line of `check`, never a traceback, and the exit status 1."""
+    (run.folder / "declared.py").write_text(DECLARED.format_map({**WORKS, **holes}))
+    run.forget("declared")
+    status, _, err = run("check", "--pipeline", "declared:PAYMENTS")
+    (said,) = (line for line in err.splitlines() if "kafka_default" not in line and "localhost:1" not in line)
+    assert status == 1
+    assert says.replace("{folder}", str(run.folder)) in said
+
+
+@pytest.mark.fault(130, "stopped")
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("nope:X", "PIPELINE is 'nope:X': there is no module nope here: put it beside the DAG file"),
+        ("json.nope:X", "there is no module json.nope here"),
+        ("json", "PIPELINE is 'json': use module:NAME"),
+        ("json:", "use module:NAME"),
+        ("../json:loads", "use module:NAME"),
+        ("topicledger.signups:SIGNUP", "signups.py has no SIGNUP; the pipelines in it: SIGNUPS. Correct the name"),
+        ("json:loads", "PIPELINE is 'json:loads': that is a function, no Pipeline"),
+    ],
+)
+def test_a_path_that_names_no_pipeline(run: Run, path: str, says: str) -> None:
+    """A wrong path is one line that says what is there instead, from each way to look."""
+    for arguments in (("check",), ("check", "--ddl"), ("plan",), ("accounts",)):
+        status, out, err = run(*arguments, "--pipeline", path)
+        assert (status, out, len(err.splitlines())) == (1, "", 1)
+        assert says in err
 
 
 def test_without_a_warehouse_connection_it_looks_where_a_run_would(

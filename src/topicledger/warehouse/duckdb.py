@@ -71,6 +71,7 @@ def duckdb_file(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
     path = Path(name).expanduser()
     if not path.is_absolute():
         raise SettingsError(f"connection {settings.conn_id}: {name} is a relative path, use an absolute one")
+    require_schema(settings, pipeline, path.stem)
     unknown = sorted(set(settings.extra) - set(_EXTRA))
     if unknown:
         raise SettingsError(
@@ -85,6 +86,20 @@ def duckdb_file(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
 
     memory = Memory()
     return SqlWarehouse(pipeline, DUCKDB, lambda create: DuckdbSession(settings, path, memory, create=create), asked)
+
+
+def require_schema(settings: WarehouseSettings, pipeline: Pipeline, database: str = "temp") -> None:
+    """Do nothing where DuckDB can tell the table's schema from its databases.
+
+    Raises:
+        SettingsError: `x.y` could be the table y of a database x as well.
+    """
+    schema = pipeline.table.lower().rpartition(".")[0]
+    if schema != DUCKDB.default_schema and schema in ("temp", "system", database.lower()):
+        raise SettingsError(
+            f"connection {settings.conn_id}: the table {pipeline.table} is in a schema that DuckDB can't tell from its "
+            f"database {schema}: give the schema another name, or the file where it is the file's"
+        )
 
 
 class DuckdbSession:

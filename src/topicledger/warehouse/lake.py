@@ -20,7 +20,7 @@ from topicledger.pipeline import Pipeline
 from topicledger.warehouse import lake_views
 from topicledger.warehouse.contract import Audit, LoadTransaction, WarehouseSettings
 from topicledger.warehouse.dialect import DUCKDB
-from topicledger.warehouse.duckdb import Memory
+from topicledger.warehouse.duckdb import Memory, require_schema
 from topicledger.warehouse.lake_audit import audit
 from topicledger.warehouse.lake_load import LakeLoad
 from topicledger.warehouse.log import Log
@@ -38,9 +38,13 @@ class Lake:
         settings: The connection.
         store: Where files and log lie.
         pipeline: Whose.
+
+    Raises:
+        SettingsError: The table's schema can't be one in DuckDB, which counts a load.
     """
 
     def __init__(self, settings: WarehouseSettings, store: Store, pipeline: Pipeline) -> None:
+        require_schema(settings, pipeline)
         self._settings = settings
         self._store = store
         self._pipeline = pipeline

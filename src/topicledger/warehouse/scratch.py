@@ -36,7 +36,8 @@ class Scratch(DuckdbSession):
     def __init__(self, settings: WarehouseSettings, folder: Path, tables: Tables, memory: Memory) -> None:
         extra = {key: settings.extra[key] for key in EXTRA if key in settings.extra}
         own = WarehouseSettings(settings.conn_id, "duckdb", extra=extra)
-        super().__init__(own, folder / "scratch.duckdb", memory, create=True)
+        # No schema can have the name of this database: a dash is in no identifier.
+        super().__init__(own, folder / "topicledger-scratch.duckdb", memory, create=True)
         self.folder = folder
         # One transaction that is never committed: nothing has to reach the disk but what doesn't fit into memory.
         # Not by begin(), after which the limit couldn't follow the longest record any more.
