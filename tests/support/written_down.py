@@ -11,8 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import msgspec
 import pytest
 import snowflake.connector
+
+from topicledger.model.plan import Position
 
 _ANSWERS: tuple[tuple[str, list[tuple[Any, ...]]], ...] = (
     (r"SELECT CURRENT_TRANSACTION\(\)", [("1700000000000000000",)]),
@@ -39,6 +42,10 @@ class WrittenDown:
     opened: list[dict[str, Any]] = field(default_factory=list)
     answers: list[tuple[str, list[tuple[Any, ...]]]] = field(default_factory=list)
     written: list[tuple[str, int]] = field(default_factory=list)
+
+    def has_positions(self, *positions: Position) -> None:
+        """From now on, the ledger has these position rows."""
+        self.answers.insert(0, (r"SELECT \"TOPIC\"", [msgspec.structs.astuple(p) for p in positions]))
 
     def connect(self, **given: Any) -> _Session:
         """Take the place of the connector's own `connect`."""

@@ -235,3 +235,10 @@ def test_open_transactions() -> None:
     state = topic((0, 4, 9), (0, 9, 9), (0, 4, 9))
     assert [m.partition for m in planning.unstable(state, None)] == [0, 2]
     assert [m.partition for m in planning.unstable(state, receipt_of((0, 2, 9), (1, 2, 9), (2, 2, 4)))] == [0]
+
+
+def test_a_partition_without_a_position() -> None:
+    """Positions that were added and aren't read back stop the planning, naming the partitions."""
+    with pytest.raises(IntegrityError, match=r"no position for partitions \[1, 2\] of t .*who removes") as refused:
+        planning.current_positions(topic((0, 1, 1), (0, 1, 1), (0, 1, 1)), [at(0, 0)], None)
+    assert (refused.value.topic, refused.value.partition) == ("t", 1)

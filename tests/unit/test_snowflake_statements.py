@@ -91,20 +91,24 @@ def test_the_statements_that_create_tables(warehouse: Warehouse, written_down: W
 
 def test_the_statements_of_planning(warehouse: Warehouse, written_down: WrittenDown) -> None:
     """Positions are added behind an update of one row, and set back by an update that compares."""
-    warehouse.add_positions([Position(TOPIC, TOPIC_ID, 1, 7, 9, 3, 2), FIRST])
-    warehouse.set_back(FIRST, msgspec.structs.replace(FIRST, generation=1), ACCEPTED)
+    second, after = Position(TOPIC, TOPIC_ID, 1, 7, 9, 3, 2), msgspec.structs.replace(FIRST, generation=1)
+    written_down.has_positions(FIRST, second)
+    warehouse.add_positions([second, FIRST])
+    written_down.has_positions(after)
+    warehouse.set_back(FIRST, after, ACCEPTED)
     require_text("planning.sql", written_down.text())
 
 
 def test_many_partitions_cost_few_statements(warehouse: Warehouse, written_down: WrittenDown) -> None:
     """A thousand position rows are added by one statement and moved by one; with more of them there are more."""
     many = [msgspec.structs.replace(FIRST, partition=p) for p in range(2_000)]
+    written_down.has_positions(*many, msgspec.structs.replace(FIRST, partition=2_000))
     warehouse.add_positions([*many, msgspec.structs.replace(FIRST, partition=2_000)])
     added = [s for s in written_down.statements if s.startswith('INSERT INTO "PUBLIC"."TOPICLEDGER_POSITIONS"')]
     assert [s.count("(") - added[2].count("(") for s in added] == [999, 999, 0]
     moves = r"UPDATE .* FROM \(SELECT"
     written_down.written.append((moves, 1_000))
-    with warehouse.loading() as transaction, pytest.raises(IntegrityError, match="1000 of 1 rows were written"):
+    with warehouse.loading() as transaction, pytest.raises(IntegrityError, match="1000 of 1 rows were updated"):
         transaction.advance([*many, msgspec.structs.replace(FIRST, partition=2_000)], ACCEPTED)
     assert len([s for s in written_down.statements if re.match(moves, s)]) == 3
 

@@ -18,7 +18,7 @@ from topicledger.model.manifest import Acceptance, Manifest
 from topicledger.model.plan import OffsetRange, Position, Receipt
 from topicledger.warehouse.dialect import Dialect
 from topicledger.warehouse.session import Session
-from topicledger.warehouse.tables import BATCHES, POSITIONS, StoredColumn, Tables
+from topicledger.warehouse.tables import BATCHES, POSITIONS, StoredColumn, Table, Tables
 
 _IN_ONE_STATEMENT = 1_000
 """How many position rows one statement writes at most."""
@@ -52,7 +52,12 @@ class LedgerTables:
         return tuple(Position(*row) for row in session.query(f"{sql} ORDER BY topic_id, partition", values))
 
     def add_positions(self, session: Session, positions: Sequence[Position]) -> None:
-        """Insert the position rows whose key isn't there."""
+        """Insert the position rows whose key isn't there, and read them back.
+
+        Raises:
+            IntegrityError: One isn't there after that, or isn't what was inserted.
+        """
+        written = 0
         table, mark, types = self._tables.positions.sql, self._dialect.mark, self._dialect.types
         casts = ", ".join(
             [f"CAST({mark} AS {types[column.type]})" for column in POSITIONS[:3]]
@@ -63,13 +68,15 @@ class LedgerTables:
             values = _values((p.partition, p.origin, p.position, p.leader_epoch, p.generation) for p in part)
             key = (self._tables.target, part[0].topic_id)
             # One order for all sessions, so that two planners can't wait for each other in a circle.
-            session.execute(
+            written += session.execute(
                 f"INSERT INTO {table} (target, {self._position_columns}) SELECT {casts} "
                 f"FROM (SELECT * FROM (VALUES {values}) AS v({new})) n WHERE NOT EXISTS (SELECT 1 FROM {table} "
                 f"WHERE target = {mark} AND topic_id = {mark} AND partition = new_partition) "
                 f"ORDER BY new_partition{self._dialect.ignore_repeat}",
                 (self._tables.target, part[0].topic, part[0].topic_id, *key),
             )
+        # Those of another planner, who was first, may be others.
+        self._require_stored(session, positions, ours=written == len(positions))
 
     def advance(self, session: Session, positions: Sequence[Position]) -> None:
         """Set position and leader epoch of rows that must be there, by one statement: where one takes long, many do."""
@@ -88,7 +95,9 @@ class LedgerTables:
 
     def _require_one_each(self, session: Session, part: Sequence[Position], written: int) -> NoReturn:
         there = Counter((p.topic_id, p.partition) for p in self.positions(session))
-        odd = next((p for p in part if there[p.topic_id, p.partition] != 1), part[0])
+        odd = next((p for p in part if there[p.topic_id, p.partition] != 1), None)
+        if odd is None:
+            raise _kept_out(self._tables.positions, f"{written} of {len(part)} rows were updated")
         raise IntegrityError(
             f"the ledger has {there[odd.topic_id, odd.partition]} rows for {self._tables.target}, partition "
             f"{odd.partition}, topic id {odd.topic_id}; it must have one, and {written} of {len(part)} rows were "
@@ -98,7 +107,12 @@ class LedgerTables:
         )
 
     def set_back(self, session: Session, before: Position, after: Position) -> None:
-        """Replace a position row that must still be `before`."""
+        """Replace a position row that must still be `before`, and read it back.
+
+        Raises:
+            RetriableError: It no longer is.
+            IntegrityError: It doesn't become `after`.
+        """
         mark = self._dialect.mark
         written = session.execute(
             f"UPDATE {self._tables.positions.sql} "
@@ -111,19 +125,23 @@ class LedgerTables:
                 *(before.position, before.generation, before.leader_epoch),
             ),
         )
-        if written != 1:
+        if written != 1 and before not in self.positions(session):
             raise RetriableError(
                 f"partition {before.partition} of {before.topic} moved on from position {before.position} "
                 "while its truncation was being accepted: plan again",
                 topic=before.topic,
                 partition=before.partition,
             )
+        self._require_stored(session, (after,))
 
     def add_batch(self, session: Session, row: LedgerRow) -> bool:
         """Insert a ledger row, with the warehouse's clock, unless its key is there.
 
         Returns:
             Whether it was inserted.
+
+        Raises:
+            IntegrityError: It wasn't, and isn't there either.
         """
         table, mark, types = self._tables.batches.sql, self._dialect.mark, self._dialect.types
         columns = ", ".join(self._dialect.quoted(column.name) for column in BATCHES)
@@ -140,6 +158,8 @@ class LedgerTables:
                 row.plan_id,
             ),
         )
+        if written != 1 and self.batch(session, row.batch_id, row.plan_id) is None:
+            raise _kept_out(self._tables.batches, f"there is no row of batch {row.batch_id}")
         return written == 1
 
     def batch(self, session: Session, batch_id: str, plan_id: str) -> LedgerRow | None:
@@ -183,11 +203,31 @@ class LedgerTables:
             for topic_id, partition, origin, position, applied in rows
         )
 
+    def _require_stored(self, session: Session, positions: Sequence[Position], *, ours: bool = True) -> None:
+        """Read back, in the transaction that wrote them, what the next step relies on."""
+        there = {(p.topic_id, p.partition): p for p in self.positions(session)}
+        for position in positions:
+            stored = there.get((position.topic_id, position.partition))
+            if stored is None or (ours and stored != position):
+                found = "nothing" if stored is None else f"origin {stored.origin}, position {stored.position}"
+                raise _kept_out(
+                    self._tables.positions,
+                    f"partition {position.partition} of {position.topic} was written with origin {position.origin}, "
+                    f"position {position.position}, and read back is {found}",
+                )
+
     def _readable(self, column: StoredColumn) -> str:
         name = self._dialect.quoted(column.name)
         if column.type == "json":
             return self._dialect.from_json.format(name)
         return self._dialect.micros.format(name) if column.type == "timestamptz" else name
+
+
+def _kept_out(table: Table, found: str) -> IntegrityError:
+    return IntegrityError(
+        f"table {table.schema}.{table.name} doesn't keep what is written to it: {found}. Nothing was committed; remove "
+        "the trigger, rule or policy that does that, then clear this task"
+    )
 
 
 def _parts(positions: Sequence[Position]) -> Iterator[list[Position]]:
