@@ -12,11 +12,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.contract.batches import Batch, load, origin, pipeline
+from tests.contract.batches import COLUMNS, Batch, load, origin, pipeline
 from tests.contract.loader import numbered
 from tests.contract.places import Place
-from topicledger.errors import RetriableError, SettingsError
+from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.model.plan import OffsetRange
+from topicledger.pipeline import Column
 from topicledger.warehouse import staged
 from topicledger.warehouse.connect import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
@@ -86,6 +87,27 @@ def test_a_schema_that_is_a_database_too(kind: str, tmp_path: Path) -> None:
         warehouse.ensure_tables()
         with warehouse.loading():
             pass
+
+
+@pytest.mark.fault(142, "stopped")
+@pytest.mark.parametrize("column", ["event_id", "order", "name"])
+def test_a_collation_that_takes_different_texts_for_equal(place: Place, column: str) -> None:
+    """A column that folds texts together is named: by its key two events would be one."""
+    columns = (Column("event_id", "text"), Column("id", "text", nullable=True), Column("order", "text"), COLUMNS[3])
+    warehouse = place.ready(columns=columns)
+    place.query(f'ALTER TABLE events ALTER "{column}" TYPE VARCHAR COLLATE NOCASE.NOACCENT')
+    with pytest.raises(IntegrityError, match=f"declares it: column {column} is VARCHAR COLLATE [^,;]+, not VARCHAR. "):
+        warehouse.ensure_tables()
+
+
+@pytest.mark.fault(78, "stopped")
+def test_a_view_in_the_place_of_a_table(place: Place) -> None:
+    """A view under a table's name is called what it is."""
+    warehouse = place.ready()
+    place.query("ALTER TABLE events RENAME TO kept")
+    place.query("CREATE VIEW events AS SELECT * FROM kept")
+    with pytest.raises(IntegrityError, match=r"main\.events is a view, where a table that keeps its rows is needed"):
+        warehouse.ensure_tables()
 
 
 @pytest.mark.parametrize("host", [None, "", ":memory:", "md:cloud", "s3://bucket/x.duckdb", "relative.duckdb"])

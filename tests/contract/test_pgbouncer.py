@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 SETTINGS = (
     *("TimeZone", "search_path", "lock_timeout", "work_mem", "default_transaction_isolation", "client_encoding"),
-    *("default_statistics_target", "enable_presorted_aggregate"),
+    *("default_statistics_target", "enable_presorted_aggregate", "row_security", "quote_all_identifiers"),
 )
 
 

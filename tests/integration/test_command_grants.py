@@ -20,6 +20,7 @@ from tests.support.records import sign_ups
 from tests.support.secure_broker import Grant, SecureBroker
 from tests.support.steps import Case, make_case, run_steps
 from tests.support.topics import Topics
+from topicledger.errors import RetriableError
 from topicledger.warehouse.contract import WarehouseSettings
 
 
@@ -92,6 +93,8 @@ def test_a_standby(command: Command, duckdb_case: Case, tmp_path_factory: pytest
         server.start()
         connected(command, case)
         (problem,) = problems(command("check"))
+        with pytest.raises(RetriableError, match=r"is a standby.* connect to the primary, or wait until"):
+            case.warehouse().ensure_tables()
     assert "database postgres is a standby, which takes no writes: connect to the primary" in problem
 
 

@@ -38,7 +38,9 @@ class Dialect:
         statistics: Tells the planner about a temporary table that was just filled: its table and columns.
         applied_ranges: Yields the `applied` of a target's ledger rows: topic_id, partition, first, past. The target is
             bound.
-        columns_query: Columns of all tables of a schema: table, column, type, not null, has a default.
+        stand_ins_query: What stands in a schema where a table that keeps its rows should: name, what it is.
+        columns_query: Columns of all tables of a schema: table, column, type, not null, has a default. A collation by
+            which texts that differ are equal is a part of the type.
         unique_query: Single columns with a usable unique constraint: table, column.
         schema_query: Yields a row when the schema exists.
     """
@@ -62,6 +64,7 @@ class Dialect:
     share: str
     statistics: str
     applied_ranges: str
+    stand_ins_query: str
     columns_query: str
     unique_query: str
     schema_query: str
@@ -109,12 +112,20 @@ POSTGRES = Dialect(
         SELECT b.topic_id, CAST(e ->> 0 AS integer) AS partition, CAST(e ->> 1 AS bigint) AS first,
                CAST(e ->> 2 AS bigint) AS past
         FROM {batches} b CROSS JOIN LATERAL jsonb_array_elements(b.applied) AS e WHERE b.target = %s""",
+    stand_ins_query="""
+        SELECT c.relname, CASE c.relkind WHEN 'v' THEN 'a view' WHEN 'm' THEN 'a materialized view'
+                                         WHEN 'f' THEN 'a foreign table' ELSE 'an UNLOGGED table' END
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = %s
+          AND (c.relkind IN ('v', 'm', 'f') OR c.relkind IN ('r', 'p') AND c.relpersistence = 'u')""",
     columns_query="""
-        SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
-               a.atthasdef OR a.attidentity <> ''
+        SELECT c.relname, a.attname,
+               format_type(a.atttypid, a.atttypmod) || COALESCE(' COLLATE ' || quote_ident(l.collname), ''),
+               a.attnotnull, a.atthasdef OR a.attidentity <> ''
         FROM pg_class c
         JOIN pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_attribute a ON a.attrelid = c.oid
+        LEFT JOIN pg_collation l ON l.oid = a.attcollation AND NOT l.collisdeterministic
         WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped""",
     unique_query="""
         SELECT c.relname, a.attname
@@ -161,9 +172,16 @@ DUCKDB = Dialect(
     applied_ranges="""
         SELECT topic_id, r[1] AS partition, r[2] AS first, r[3] AS past
         FROM (SELECT topic_id, unnest(CAST(applied AS BIGINT[][])) AS r FROM {batches} WHERE target = ?)""",
+    stand_ins_query="""
+        SELECT view_name, 'a view' FROM duckdb_views() WHERE database_name = current_database() AND schema_name = ?""",
+    # No catalogue has a column's collation but the table's statement.
     columns_query="""
-        SELECT table_name, column_name, data_type, NOT is_nullable, column_default IS NOT NULL
-        FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = ?""",
+        SELECT c.table_name, c.column_name,
+               concat(c.data_type, regexp_extract(
+                   t.sql, concat('[(, ]"?', regexp_escape(c.column_name), '"? VARCHAR( COLLATE [^ ,)]+)'), 1)),
+               NOT c.is_nullable, c.column_default IS NOT NULL
+        FROM duckdb_columns() c JOIN duckdb_tables() t ON t.table_oid = c.table_oid AND t.database_oid = c.database_oid
+        WHERE c.database_name = current_database() AND c.schema_name = ?""",
     unique_query="SELECT '', '' WHERE ? IS NULL",
     schema_query=("SELECT 1 FROM duckdb_schemas() WHERE database_name = current_database() AND schema_name = ?"),
 )
@@ -202,10 +220,14 @@ SNOWFLAKE = Dialect(
         SELECT b.topic_id, CAST(f.value[0] AS NUMBER(38,0)) AS partition, CAST(f.value[1] AS NUMBER(38,0)) AS first,
                CAST(f.value[2] AS NUMBER(38,0)) AS past
         FROM {batches} b, LATERAL FLATTEN(input => b.applied) f WHERE b.target = ?""",
+    stand_ins_query="""
+        SELECT table_name, 'a ' || LOWER(table_type) FROM information_schema.tables
+        WHERE table_schema = ? AND table_type <> 'BASE TABLE'""",
     # Lengths are a column's own there: one that holds less than a VARCHAR or an integer can is told by its type.
     columns_query="""
         SELECT c.table_name, c.column_name,
                CASE WHEN c.data_type = 'NUMBER' THEN 'NUMBER(' || c.numeric_precision || ',' || c.numeric_scale || ')'
+                    WHEN c.collation_name NOT IN ('', 'utf8', 'bin') THEN 'VARCHAR COLLATE ' || c.collation_name
                     WHEN c.data_type = 'TEXT' AND c.character_maximum_length >= 16777216 THEN 'VARCHAR'
                     WHEN c.data_type = 'TEXT' THEN 'VARCHAR(' || c.character_maximum_length || ')'
                     ELSE c.data_type END,

@@ -21,6 +21,7 @@ from topicledger.warehouse.contract import Audit, Warehouse, WarehouseSettings
 from topicledger.warehouse.dialect import POSTGRES
 from topicledger.warehouse.postgres_access import missing_grants
 from topicledger.warehouse.postgres_errors import connecting_failed, statement_failed
+from topicledger.warehouse.postgres_fit import unfit
 from topicledger.warehouse.sql_warehouse import SqlWarehouse
 from topicledger.warehouse.tables import StoredColumn, Tables
 
@@ -63,7 +64,12 @@ _DEFAULTS = {
 }
 _BLOCK_BYTES = 256 * 1024
 # Temporary tables come first in any search path, so everything is named with its schema or is built in.
-_SESSION = "SET LOCAL TimeZone TO 'UTC'; SET LOCAL search_path TO pg_catalog, pg_temp"
+# What row-level security would filter is an error instead, also by a policy that was made since it was asked about.
+# With its names quoted the catalogue spells types as nobody declares them.
+_SESSION = (
+    "SET LOCAL TimeZone TO 'UTC'; SET LOCAL search_path TO pg_catalog, pg_temp; SET LOCAL row_security TO off; "
+    "SET LOCAL quote_all_identifiers TO off"
+)
 # A process that was stopped inside its load never gives the lock back: waiting ends, as the server says or by this.
 _LOCK_TIMEOUT = "SELECT set_config('lock_timeout', '5min', true) WHERE current_setting('lock_timeout') = '0'"
 # What a load makes known to the planner is how many rows there are and that their keys differ: a small sample does.
@@ -86,9 +92,9 @@ def postgres(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
     def asked(tables: Tables, create: bool) -> Audit:
         with closing(PostgresSession(settings, pipeline.key)) as session:
             session.begin_snapshot()
-            return Audit(problems=tuple(missing_grants(session, tables, create=create)))
+            return Audit(problems=(*unfit(session, tables), *missing_grants(session, tables, create=create)))
 
-    return SqlWarehouse(pipeline, POSTGRES, lambda _create: PostgresSession(settings, pipeline.key), asked)
+    return SqlWarehouse(pipeline, POSTGRES, lambda _create: PostgresSession(settings, pipeline.key), asked, unfit)
 
 
 class PostgresSession:
@@ -209,7 +215,14 @@ class PostgresSession:
         with self._translated():
             self._connection.isolation_level = level
             self._connection.read_only = read_only
-            self._connection.execute(settings.encode())
+            try:
+                self._connection.execute(settings.encode())
+            except psycopg.errors.FeatureNotSupported as error:
+                # BEGIN READ WRITE was refused. It may pass: a failover ends with its promotion.
+                raise RetriableError(
+                    f"connection {self._settings.conn_id}: the server is a standby, which takes no writes. Nothing was "
+                    "changed; connect to the primary, or wait until this one is promoted"
+                ) from error
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from topicledger.warehouse.session import Session
 from topicledger.warehouse.tables import Table, Tables
 
 _STANDING = """
-    SELECT current_user, current_database(), pg_is_in_recovery(),
+    SELECT current_user, current_database(),
            has_database_privilege(current_database(), 'TEMPORARY'), has_database_privilege(current_database(), 'CREATE')
 """
 _SCHEMA = """
@@ -30,9 +30,7 @@ def missing_grants(session: Session, tables: Tables, *, create: bool) -> Iterato
         tables: The pipeline's.
         create: Whether a run creates tables that are missing.
     """
-    ((user, database, standby, may_use_temporary, may_create_schema),) = session.query(_STANDING)
-    if standby:
-        yield f"database {database} is a standby, which takes no writes: connect to the primary"
+    ((user, database, may_use_temporary, may_create_schema),) = session.query(_STANDING)
     if not may_use_temporary:
         yield _lacks(user, "TEMPORARY", f"DATABASE {quoted(database)}")
     rights = session.query(_SCHEMA, (tables.schema,))

@@ -52,7 +52,10 @@ def statement_failed(error: psycopg.Error, settings: WarehouseSettings, key: str
     text = _without_password(error.diag.message_primary or " ".join(str(error).split()), settings)
     where = f"connection {settings.conn_id}: PostgreSQL says {state or type(error).__name__}: {text}"
     if state == "42501":
-        return SettingsError(f"{where}. Grant it to user {settings.login or 'by default'}; nothing was changed")
+        return SettingsError(
+            f"{where}. Grant it to user {settings.login or 'by default'}, or exempt that user from row-level security; "
+            "nothing was changed"
+        )
     if state.startswith(_A_PERSON_FIXES):
         return SettingsError(f"{where}. Nothing was changed")
     if state.startswith(_MAY_PASS) or (not state and isinstance(error, psycopg.OperationalError)):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from topicledger.errors import IntegrityError, SettingsError
 from topicledger.model.ledger import SCHEMA_VERSION
@@ -26,8 +27,9 @@ def ensure(session: Session, tables: Tables, dialect: Dialect, *, create: bool) 
 
     Raises:
         SettingsError: A table is missing and may not be created, or the ledger is of a newer version.
-        IntegrityError: A table differs from what the pipeline declares.
+        IntegrityError: A table differs from what the pipeline declares, or isn't one.
     """
+    _require_tables(session, tables, dialect)
     found = _found(session, tables, dialect)
     if _missing(tables, found):
         if not create:
@@ -38,6 +40,30 @@ def ensure(session: Session, tables: Tables, dialect: Dialect, *, create: bool) 
         require_columns(table, found[table.name], dialect)
     _require_unique_key(session, tables, dialect)
     _require_version(session, tables)
+
+
+def require_fit(problems: Iterable[str]) -> None:
+    """Do nothing when there is no problem with what the tables are in.
+
+    Args:
+        problems: What keeps it from holding or showing all that a run loads, a sentence each.
+
+    Raises:
+        SettingsError: It has all of them.
+    """
+    if found := "; ".join(problems):
+        raise SettingsError(found)
+
+
+def _require_tables(session: Session, tables: Tables, dialect: Dialect) -> None:
+    ours = {table.name for table in tables.all}
+    found = session.query(dialect.stand_ins_query, (tables.schema,))
+    stand_ins = [f"{tables.schema}.{name} is {kind}" for name, kind in found if name in ours]
+    if stand_ins:
+        raise IntegrityError(
+            f"{'; '.join(stand_ins)}, where a table that keeps its rows is needed: move it out of the way, then clear "
+            "this task; nothing was changed"
+        )
 
 
 def _found(session: Session, tables: Tables, dialect: Dialect) -> _Found:

@@ -65,6 +65,9 @@ _SESSION: Mapping[str, Any] = {
     "TRANSACTION_ABORT_ON_ERROR": True,
     "ABORT_DETACHED_QUERY": True,
     "TIMEZONE": "UTC",
+    # An account or a user may have them otherwise: a ledger that is read in part, names that are others'.
+    "ROWS_PER_RESULTSET": 0,
+    "QUOTED_IDENTIFIERS_IGNORE_CASE": False,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from topicledger.crash_points import crash_point
@@ -28,6 +28,7 @@ class SqlWarehouse:
         dialect: The warehouse's SQL.
         connect: Opens a session; its argument says whether a database that isn't there may be created.
         access: What the user may not do with these tables; its second argument says whether missing ones are created.
+        unfit: What keeps database or tables from holding and showing all that is loaded, a sentence each.
     """
 
     def __init__(
@@ -36,11 +37,13 @@ class SqlWarehouse:
         dialect: Dialect,
         connect: Callable[[bool], Session],
         access: Callable[[Tables, bool], Audit],
+        unfit: Callable[[Session, Tables], Iterable[str]] = lambda _session, _tables: (),
     ) -> None:
         self._pipeline = pipeline
         self._dialect = dialect
         self._connect = connect
         self._access = access
+        self._unfit = unfit
         self._tables = Tables(pipeline, dialect)
         self._ledger = LedgerTables(self._tables, dialect)
 
@@ -58,6 +61,7 @@ class SqlWarehouse:
         create = self._pipeline.create_tables
         with closing(self._connect(create)) as session:
             session.begin()
+            schema.require_fit(self._unfit(session, self._tables))
             schema.ensure(session, self._tables, self._dialect, create=create)
             session.commit()
 
