@@ -125,10 +125,13 @@ def visits(
 
 
 def _newest(folder: Path) -> Site:
-    """The newest Airflow on SQLite, without a warehouse connection: rows go to the DuckDB file in AIRFLOW_HOME."""
+    """The newest Airflow on SQLite, without a warehouse connection: rows go to the DuckDB file in AIRFLOW_HOME.
+
+    Its DAG files are in a folder of their own below the dags folder.
+    """
     airflow = UsersAirflow("3.3.2", folder, components=("api-server", "dag-processor"))
     file = airflow.home / "warehouse" / "topicledger.duckdb"
-    return Site(airflow, WarehouseSettings("warehouse_default", "duckdb", host=str(file)))
+    return Site(airflow, WarehouseSettings("warehouse_default", "duckdb", host=str(file)), below="team_a")
 
 
 def _oldest(folder: Path, server: Postgres, place: WarehouseSettings) -> Site:

@@ -13,9 +13,14 @@ pytestmark = pytest.mark.airflow
 ON_BOTH = pytest.mark.parametrize("which", ["newest", pytest.param("oldest", marks=pytest.mark.slow)])
 
 
+@pytest.mark.fault(121, "goes on")
+@pytest.mark.fault(122, "goes on")
 @ON_BOTH
 def test_install_init_connect_unpause_is_all_it_takes(visits: dict[str, Future[Visit]], which: str) -> None:
-    """Airflow, newest or 2.11, runs the shipped DAG green by its scheduler; every record is accounted for."""
+    """Airflow, newest or 2.11, runs the shipped DAG green by its scheduler; every record is accounted for.
+
+    The newest has its DAG files in a folder below the dags folder; both have a variable in AIRFLOW_HOME.
+    """
     seen = visits[which].result()
     assert all(name in seen.init for name in DAG_FILES)
     assert "site-packages" in seen.engine.parts

@@ -103,7 +103,8 @@ class UsersAirflow:
     def environment(self) -> dict[str, str]:
         """The environment of all its processes: what a user exports, by Airflow's own names."""
         settings = {
-            "AIRFLOW_HOME": str(self.home),
+            "USERS_FOLDER": str(self.folder),
+            "AIRFLOW_HOME": f"$USERS_FOLDER/{self.home.name}",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__PARALLELISM": "4",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

@@ -34,12 +34,14 @@ class Site:
         place: Where its rows will be.
         packages: What it needs beside Airflow, the Kafka provider and the wheel.
         warehouse_connection: The connection as JSON; empty leaves it undefined.
+        below: A folder below the dags folder to put the DAG files into; empty for that one itself.
     """
 
     airflow: UsersAirflow
     place: WarehouseSettings
     packages: tuple[str, ...] = ()
     warehouse_connection: str = ""
+    below: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,9 @@ def visit(site: Site, wheel: Path, topics: Topics) -> Visit:
     try:
         airflow.make([*PACKAGES, *site.packages])
         import_errors = _two_files_alone(airflow)
-        init = _install(airflow, wheel)
+        init = _install(site, wheel)
         _connect(site, topics.bootstrap)
-        checked = airflow.command("topicledger", "check")
+        checked = airflow.command(*_next_step(init, "topicledger check"))
         states = _run(airflow)
         verdict = Oracle(topics, TOPIC, site.place, TABLE).require_every_record_once()
     finally:
@@ -101,9 +103,17 @@ def _two_files_alone(airflow: UsersAirflow) -> dict[str, str]:
     return {Path(error["filepath"]).name: error["error"] for error in errors}
 
 
-def _install(airflow: UsersAirflow, wheel: Path) -> str:
-    airflow.install([f"topicledger[duckdb,postgres,cli] @ {wheel.as_uri()}"])
-    return airflow.command("topicledger", "init", str(airflow.dags))
+def _install(site: Site, wheel: Path) -> str:
+    site.airflow.install([f"topicledger[duckdb,postgres,cli] @ {wheel.as_uri()}"])
+    folder = site.airflow.dags / site.below
+    folder.mkdir(exist_ok=True)
+    return site.airflow.command("topicledger", "init", str(folder))
+
+
+def _next_step(init: str, begins: str) -> list[str]:
+    """The command that `topicledger init` told to use next."""
+    (line,) = (line for line in init.splitlines() if begins in line)
+    return line.partition(". ")[2].split()
 
 
 def _connect(site: Site, bootstrap: str) -> None:
