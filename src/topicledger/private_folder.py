@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from topicledger.disks import temporary_disk
+
 _LOCK = "lock"
 
 
@@ -22,10 +24,14 @@ def private_folder(name: str) -> Iterator[Path]:
 
     Args:
         name: How the folder's name begins; each use has one of its own.
+
+    Raises:
+        RetriableError: The disk is full or failing.
+        SettingsError: This user may not write there.
     """
     _sweep(name)
-    folder = Path(tempfile.mkdtemp(prefix=name))
-    lock = os.open(folder / "new", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    with temporary_disk("making a private folder", "nothing was done"):
+        folder, lock = _made(name)
     try:
         # It gets its name when it is locked: a sweep in between must not take the folder for a dead task's.
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -34,6 +40,15 @@ def private_folder(name: str) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+def _made(name: str) -> tuple[Path, int]:
+    folder = Path(tempfile.mkdtemp(prefix=name))
+    try:
+        return folder, os.open(folder / "new", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError:
+        folder.rmdir()
+        raise
 
 
 def _sweep(name: str) -> None:

@@ -146,6 +146,7 @@ def test_a_warehouse_on_a_full_disk(duckdb_case: Case, tmp_path: Path) -> None:
         with started_step(run, "load", within=disk.within) as load:
             wait_for("a first try", lambda: "trying again" in load.errors() or None)
             assert "No space left on device" in load.errors()
+            assert f"files are free in {disk.mounted}" in load.errors()
             before = copied(disk, tmp_path / "before")
             for table in ("user_signups", "user_signups_dead_letters", "topicledger_batches"):
                 assert count(before, table) == 0

@@ -384,7 +384,7 @@ LOAD = (
         "DuckDB's failed commit is taken for one that succeeded",
         ("step 19", "guarantee 3"),
         _DUCKDB,
-        "raise commit_failed(error, self._settings) from error",
+        "raise commit_failed(error, self._settings, self._path) from error",
         "commit_failed(error, self._settings)",
         ("test_a_commit_that_the_disk_refuses",),
     ),

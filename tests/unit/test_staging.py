@@ -9,8 +9,6 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from pyarrow import csv
 
 from tests.support.empty_batch import BATCH, COLUMNS, PLAN, stage_in
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
-from topicledger.staging.folder import is_staged_name, open_folder, stem
+from topicledger.staging.folder import is_staged_name, stem
 from topicledger.staging.reader import ManifestHandle, open_batch, received_handle
 from topicledger.staging.root import LocalRoot, require_inside
 from topicledger.staging.staged_file import StagedWriter
@@ -36,15 +34,6 @@ def folder(tmp_path: Path) -> Path:
     private = tmp_path / "staging"
     private.mkdir(mode=0o700)
     return private
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[int]:
-    descriptor = open_folder(str(folder))
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def stage(folder: Path, batch_id: str = BATCH, **changes: Any) -> ManifestHandle:
@@ -84,8 +73,8 @@ def test_an_unfinished_batch(folder: Path, finished: bool) -> None:
 
 def test_nothing_has_its_name_before_it_is_whole(folder: Path) -> None:
     """Until it is finished a file is there only under a temporary name, which no reader opens."""
-    with opened(folder) as descriptor:
-        writer = StagedWriter(descriptor, f"{stem(BATCH)}.csv")
+    with LocalRoot(str(folder)).writing() as place:
+        writer = StagedWriter(place, f"{stem(BATCH)}.csv")
         writer.write(b"half", 1)
         assert [path.name for path in folder.iterdir()] == [f"{writer.name}.part"]
         assert not is_staged_name(f"{writer.name}.part")
@@ -103,8 +92,8 @@ def test_planted_file(folder: Path, planted: str) -> None:
     victim.write_bytes(b"precious")
     part = folder / f"{name}.part"
     part.write_bytes(b"planted") if planted == "file" else part.symlink_to(victim)
-    with opened(folder) as descriptor, pytest.raises(FileExistsError):
-        StagedWriter(descriptor, name)
+    with LocalRoot(str(folder)).writing() as place, pytest.raises(FileExistsError):
+        StagedWriter(place, name)
     assert victim.read_bytes() == b"precious"
 
 
@@ -152,15 +141,18 @@ def test_modes_of_the_folder(folder: Path, mode: int, fine: bool) -> None:
     """A folder must be private or sticky; else the error names its mode and the command that mends it."""
     folder.chmod(mode)
     if fine:
-        with opened(folder):
+        with LocalRoot(str(folder)).writing():
             return
-    with pytest.raises(SettingsError, match=rf"mode {mode:04o}.*chmod 0700"), opened(folder):
+    with pytest.raises(SettingsError, match=rf"mode {mode:04o}.*chmod 0700"), LocalRoot(str(folder)).writing():
         pass
 
 
 def test_missing_folder(tmp_path: Path) -> None:
     """A folder that isn't there is a setting to correct, not something to create."""
-    with pytest.raises(SettingsError, match="does not exist on this machine"), opened(tmp_path / "none"):
+    with (
+        pytest.raises(SettingsError, match="does not exist on this machine"),
+        LocalRoot(str(tmp_path / "none")).writing(),
+    ):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -194,13 +186,16 @@ def test_no_permission(folder: Path, mode: int) -> None:
 
 
 def test_full_disk(folder: Path) -> None:
-    """A disk that is full may pass: the error says so, and names the file."""
-    with opened(folder) as descriptor:
-        writer = StagedWriter(descriptor, f"{stem(BATCH)}.csv")
+    """A disk that is full may pass: the error says so, and names the file, its folder and what is free there."""
+    with LocalRoot(str(folder)).writing() as place:
+        writer = StagedWriter(place, f"{stem(BATCH)}.csv")
         full = os.open("/dev/full", os.O_WRONLY)
         os.dup2(full, writer._fd)
         os.close(full)
-        with pytest.raises(RetriableError, match=r"writing kafka_staging_.*No space left.*free space"):
+        said = (
+            rf"writing kafka_staging_.* in {folder}: No space left .*[\d,]+ bytes .*are free in {folder}: .*free space"
+        )
+        with pytest.raises(RetriableError, match=said):
             writer.write(b"x" * 100_000, 1)
         writer.discard()
     assert list(folder.iterdir()) == []
@@ -286,8 +281,8 @@ texts = (
 @given(st.lists(st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), texts), max_size=8), max_size=3))
 def test_any_text_round_trips(folder: Path, batches: list[list[tuple[int, str | None]]]) -> None:
     """Any text, NULL and the empty text come back as they were; sizes, digest and line count are those of the file."""
-    with opened(folder) as descriptor:
-        writer = CsvWriter(StagedWriter(descriptor, f"{stem(BATCH)}.csv"), COLUMNS)
+    with LocalRoot(str(folder)).writing() as place:
+        writer = CsvWriter(StagedWriter(place, f"{stem(BATCH)}.csv"), COLUMNS)
         for rows in batches:
             columns = [pa.array([row[i] for row in rows], field.type) for i, field in enumerate(COLUMNS)]
             writer.write(columns)

@@ -53,12 +53,12 @@ def staged(
 ) -> ParquetStream | VerifyingReader:
     """Write a table in the format that the name ends with; open it as the load does."""
     with root.writing() as place:
-        table = tables.WRITERS[name.rpartition(".")[2]](StagedWriter(place.folder_fd, name), SCHEMA)
+        table = tables.WRITERS[name.rpartition(".")[2]](StagedWriter(place, name), SCHEMA)
         for chunk in chunks:
             table.write(chunk)
         file = table.finish()
         assert file.records == sum(len(chunk[0]) for chunk in chunks)
-        reader = VerifyingReader(open_staged(place.folder_fd, name, "t"), file)
+        reader = VerifyingReader(open_staged(place.folder_fd, place.folder, name, "t"), file)
     (folder / name).unlink()
     return ParquetStream(reader, name) if name.endswith("parquet") else reader
 
@@ -91,7 +91,7 @@ def test_row_groups_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     schema = pa.schema([pa.field("text", pa.string())])
     root, name = LocalRoot(str(folder)), f"{stem(BATCH)}.parquet"
     with root.writing() as place:
-        table = tables.ParquetWriter(StagedWriter(place.folder_fd, name), schema)
+        table = tables.ParquetWriter(StagedWriter(place, name), schema)
         for text in ["x"] * 25 + ["y" * 3_000] * 3:
             table.write([pa.array([text])])
         file = table.finish()
@@ -158,9 +158,9 @@ def test_what_is_verified_but_no_parquet(folder: Path) -> None:
     """Bytes that a newer writer staged, and this reader doesn't know, stop the load."""
     name = f"{stem(BATCH)}.parquet"
     with LocalRoot(str(folder)).writing() as place:
-        writer = StagedWriter(place.folder_fd, name)
+        writer = StagedWriter(place, name)
         writer.write(b"PAR9" * 100)
         file = writer.finish()
-        stream = ParquetStream(VerifyingReader(open_staged(place.folder_fd, name, "t"), file), name)
+        stream = ParquetStream(VerifyingReader(open_staged(place.folder_fd, place.folder, name, "t"), file), name)
     with stream, pytest.raises(IntegrityError, match="can't be read as Parquet here"):
         stream.read(1)

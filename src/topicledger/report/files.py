@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from topicledger.disks import FULL, disk_failed
 from topicledger.errors import IntegrityError, SettingsError
 from topicledger.model.accounts import Identity, PartitionBooks
 from topicledger.model.ledger import LedgerRow
@@ -51,6 +52,7 @@ def write_report(
 
     Raises:
         SettingsError: The folder can't be made or written to.
+        RetriableError: Its disk is full.
         IntegrityError: The row's batch_id or plan_id can't be a file's name, so it isn't one of ours.
     """
     stem = _stem(row)
@@ -62,6 +64,9 @@ def write_report(
         _replace(paths.json, json.dumps(content, indent=2) + "\n")
         _replace(paths.html, page(row, identities, partitions, reasons, paths.json.name))
     except OSError as error:
+        if error.errno in FULL:
+            lost = "the batch is loaded and its books are in the ledger"
+            raise disk_failed(error, "writing the report", folder, lost) from error
         raise SettingsError(
             f"the report can't be written to {folder}: {error.strerror or error}. "
             "Make the folder writable for the user that runs the tasks, or name another one",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any, BinaryIO
 from boto3.exceptions import Boto3Error  # type: ignore[import-untyped] # ships no types
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
+from topicledger.disks import FULL, disk_failed
 from topicledger.errors import RetriableError
 from topicledger.forks import OpenedHere
 from topicledger.s3 import PAGE
@@ -196,6 +198,8 @@ class Bucket:
         except (ClientError, BotoCoreError, Boto3Error) as error:
             raise failed(error, f"connection {self._conn_id}, {self.location}: {doing}") from error
         except OSError as error:
+            if error.errno in FULL:  # of what is fetched: only that is written here
+                raise disk_failed(error, doing, tempfile.gettempdir(), "nothing was loaded", temporary=True) from error
             raise RetriableError(
                 f"connection {self._conn_id}, {self.location}: {doing}: {error}. Nothing was changed; try again"
             ) from error

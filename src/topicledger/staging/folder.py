@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 
+from topicledger.disks import disk_failed
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 
 _NAME = re.compile(
     r"kafka_staging_[0-9a-f]{16}\.[0-9a-f]{16}\."
     r"(((dead_letters|tombstones|jumps)\.)?(csv|parquet)|manifest\.json|receipt\.json)\Z"
 )
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def stem(batch_id: str) -> str:
@@ -41,7 +38,7 @@ def open_folder(path: str) -> int:
         SettingsError: The folder doesn't exist, or others could exchange files in it.
         RetriableError: The file system refuses for now.
     """
-    with translated(f"opening the staging folder {path}"):
+    with translated("opening the staging folder", path):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -75,7 +72,7 @@ def require_room(folder_fd: int, path: str) -> int:
         SettingsError: This user may not write there.
         RetriableError: Nothing is free.
     """
-    with translated(f"looking at the folder {path}"):
+    with translated("looking at the room", path):
         if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder_fd):
             raise SettingsError(
                 f"this user may not write into the folder {path}, or its file system is read-only: grant it, or set "
@@ -93,8 +90,8 @@ def require_room(folder_fd: int, path: str) -> int:
 
 
 @contextlib.contextmanager
-def translated(doing: str) -> Iterator[None]:
-    """Let no OSError leave the block.
+def translated(doing: str, folder: str) -> Iterator[None]:
+    """Let no OSError leave the block but those that say that something is there, or isn't.
 
     Raises:
         RetriableError: The disk is full, read-only or failing: that may pass.
@@ -102,38 +99,18 @@ def translated(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except PermissionError as error:
-        raise SettingsError(f"{doing}: {error.strerror}: grant this user access, or set another folder") from error
     except (FileNotFoundError, FileExistsError, NotADirectoryError):
         raise
     except OSError as error:
-        hint = "free space or inodes on that disk" if error.errno in _FULL else "look at the file system"
-        raise RetriableError(
-            f"{doing}: {error.strerror or error} (errno {error.errno}): nothing was staged; {hint}"
-        ) from error
+        raise disk_failed(error, doing, folder, "nothing was staged") from error
 
 
-@contextlib.contextmanager
-def private_disk(doing: str) -> Iterator[None]:
-    """Let no OSError of the machine's temporary folder leave the block.
-
-    Raises:
-        RetriableError: It is full or fails.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise RetriableError(
-            f"{doing} to {tempfile.gettempdir()}: {error.strerror or error}: nothing was loaded; free space on that "
-            "disk, or set TMPDIR"
-        ) from error
-
-
-def open_staged(folder_fd: int, name: str, task: str) -> int:
+def open_staged(folder_fd: int, path: str, name: str, task: str) -> int:
     """Open a regular file of ours that nothing else links to, following no symbolic link.
 
     Args:
         folder_fd: The staging folder.
+        path: Its path, for messages.
         name: The file.
         task: Which task wrote it: a person clears that one.
 
@@ -142,7 +119,7 @@ def open_staged(folder_fd: int, name: str, task: str) -> int:
         IntegrityError: Something else lies there.
     """
     again = f"Clear {task} (with downstream)"
-    with translated(f"opening {name}"):
+    with translated(f"opening {name}", path):
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder_fd)
         except FileNotFoundError:

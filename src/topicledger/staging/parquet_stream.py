@@ -11,8 +11,8 @@ from contextlib import ExitStack
 import pyarrow as pa
 from pyarrow import parquet
 
+from topicledger.disks import temporary_disk
 from topicledger.errors import IntegrityError
-from topicledger.staging.folder import private_disk
 from topicledger.staging.tables import csv_header, csv_lines
 from topicledger.staging.verifying import STAGE_AGAIN, VerifyingReader
 
@@ -80,7 +80,7 @@ class ParquetStream(io.RawIOBase):
         super().close()
 
     def _opened(self) -> parquet.ParquetFile:
-        with private_disk(f"copying {self._name}"):
+        with temporary_disk(f"copying {self._name}", "nothing was loaded"):
             copy = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed with the stream
             shutil.copyfileobj(self._reader, copy, 1 << 20)
         self._reader.verify()

@@ -56,7 +56,7 @@ def pushed_receipt(receipt: Receipt, root: StagingRoot, batch_id: str) -> dict[s
     if len(json.dumps(inline)) <= INLINE_BYTES:
         return inline
     with root.writing() as place:
-        writer = StagedWriter(place.folder_fd, f"kafka_staging_{batch_id}.{receipt.attempt}.receipt.json")
+        writer = StagedWriter(place, f"kafka_staging_{batch_id}.{receipt.attempt}.receipt.json")
         try:
             writer.write(msgspec.json.encode(receipt))
             staged = writer.finish()

@@ -38,6 +38,10 @@ class WritingPlace(Protocol):
     def folder_fd(self) -> int:
         """The folder on this machine that they are written in, each under its final name when it is whole."""
 
+    @property
+    def folder(self) -> str:
+        """Its path, for messages."""
+
     def publish(self, files: Sequence[StagedFile]) -> None:
         """Make files durable for the next task, in this order: the last one exists only when all before it do.
 
@@ -147,13 +151,13 @@ class _LocalPlace:
     """Implements `WritingPlace` and `ReadingPlace`: files are written where they are read."""
 
     def __init__(self, path: str, folder_fd: int) -> None:
-        self._path = path
+        self.folder = path
         self.folder_fd = folder_fd
 
     def publish(self, files: Sequence[StagedFile]) -> None:
         """Sync the folder: they have their names already, the manifest last."""
         del files
-        with translated(f"syncing {self._path}"):
+        with translated("syncing the staging folder", self.folder):
             os.fsync(self.folder_fd)
 
     def withdraw(self) -> None:
@@ -162,7 +166,7 @@ class _LocalPlace:
     def open(self, name: str, task: str, expected: StagedFile | None = None) -> int:
         """Open a regular file of ours that nothing else links to, following no symbolic link."""
         del expected  # compared when all of it is read
-        return open_staged(self.folder_fd, name, task)
+        return open_staged(self.folder_fd, self.folder, name, task)
 
 
 def path_in(root: StagingRoot, name: str) -> str:

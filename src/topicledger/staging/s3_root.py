@@ -15,12 +15,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from topicledger.disks import temporary_disk
 from topicledger.errors import IntegrityError, SettingsError, TopicLedgerError
 from topicledger.model.manifest import StagedFile
 from topicledger.private_folder import private_folder
 from topicledger.s3.bucket import Bucket
 from topicledger.s3.connection import EXTRA, S3Connection
-from topicledger.staging.folder import is_staged_name, open_folder, private_disk, require_room
+from topicledger.staging.folder import is_staged_name, open_folder, require_room
 from topicledger.staging.root import Access, ReadingPlace, WritingPlace
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class S3Root:
         with private_folder(_FOLDER) as folder:
             folder_fd = open_folder(str(folder))
             try:
-                yield _Written(self._bucket, folder, folder_fd)
+                yield _Written(self._bucket, str(folder), folder_fd)
             finally:
                 os.close(folder_fd)
 
@@ -139,9 +140,9 @@ def _require_usable(connection: S3Connection) -> None:
 class _Written:
     """Implements `topicledger.staging.root.WritingPlace`."""
 
-    def __init__(self, bucket: Bucket, folder: Path, folder_fd: int) -> None:
+    def __init__(self, bucket: Bucket, folder: str, folder_fd: int) -> None:
         self._bucket = bucket
-        self._folder = folder
+        self.folder = folder
         self.folder_fd = folder_fd
         self._sent: list[str] = []
 
@@ -149,7 +150,7 @@ class _Written:
         """Send the files, one after the other: the manifest is the last, and each is whole or not there."""
         for file in files:
             self._sent.append(file.name)
-            if not self._bucket.create_file(file.name, self._folder / file.name, file.sha256):
+            if not self._bucket.create_file(file.name, Path(self.folder) / file.name, file.sha256):
                 self._sent.remove(file.name)
                 raise IntegrityError(
                     f"{self._bucket.location}/{file.name} is there already with other bytes: nothing was staged. "
@@ -182,7 +183,7 @@ class _Fetched:
             )
         if size is None:
             raise _gone(where)
-        with private_disk(f"fetching {where}"), tempfile.TemporaryFile() as file:
+        with temporary_disk(f"fetching {where}", "nothing was loaded"), tempfile.TemporaryFile() as file:
             found = self._bucket.download(name, file)
             file.seek(0)
             descriptor = os.dup(file.fileno())

@@ -11,25 +11,26 @@ import pyarrow as pa
 from topicledger.crash_points import crash_point
 from topicledger.model.manifest import StagedFile
 from topicledger.staging.folder import translated
+from topicledger.staging.root import WritingPlace
 
 
 class StagedWriter:
     """Writes one file: first under a temporary name, then synced to disk and renamed.
 
     Args:
-        folder_fd: The staging folder.
+        place: Where it is written.
         name: The final name.
     """
 
-    def __init__(self, folder_fd: int, name: str) -> None:
-        self._folder_fd = folder_fd
+    def __init__(self, place: WritingPlace, name: str) -> None:
+        self._folder_fd, self._folder = place.folder_fd, place.folder
         self.name = name
         self._part = f"{name}.part"
         self._digest = hashlib.sha256()
         self._size = self._records = self._longest = 0
-        with translated(f"creating {name}"):
+        with translated(f"creating {name}", self._folder):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._fd = os.open(self._part, flags, 0o600, dir_fd=folder_fd)
+            self._fd = os.open(self._part, flags, 0o600, dir_fd=self._folder_fd)
 
     def write(self, data: bytes | pa.Buffer, records: int = 0, longest: int | None = None) -> None:
         """Append bytes that hold so many whole records.
@@ -47,13 +48,13 @@ class StagedWriter:
         self._size += len(view)
         self._records += records
         self._longest = max(self._longest, len(view) if longest is None else longest)
-        with translated(f"writing {self.name}"):
+        with translated(f"writing {self.name}", self._folder):
             while view:
                 view = view[os.write(self._fd, view) :]
 
     def finish(self) -> StagedFile:
         """Sync and rename; the file has its final name only when its bytes are on disk."""
-        with translated(f"finishing {self.name}"):
+        with translated(f"finishing {self.name}", self._folder):
             os.fsync(self._fd)
             os.close(self._fd)
             self._fd = -1

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 
-from topicledger.errors import IntegrityError
+from topicledger.errors import IntegrityError, RetriableError
 from topicledger.model.manifest import StagedFile
-from topicledger.staging.folder import translated
 
 TASK = "consume_and_stage_data"
 STAGE_AGAIN = f"Clear {TASK} (with downstream) to stage it again"
@@ -29,8 +28,13 @@ class VerifyingReader(io.RawIOBase):
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override] # any writable buffer
         """Fill the buffer, and hash what was put into it."""
-        with translated(f"reading {self._expected.name}"):
+        try:
             count = self._file.readinto(buffer) or 0
+        except OSError as error:
+            raise RetriableError(
+                f"reading {self._expected.name}: {error.strerror} (errno {error.errno}): nothing was loaded; look at "
+                "the file system"
+            ) from error
         self._digest.update(memoryview(buffer)[:count])
         self._size += count
         return count

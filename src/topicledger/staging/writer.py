@@ -65,7 +65,7 @@ class StagedBatch:
         Returns:
             The manifest's path and its sha256.
         """
-        writer = StagedWriter(self._place.folder_fd, f"{self._stem}.manifest.json")
+        writer = StagedWriter(self._place, f"{self._stem}.manifest.json")
         self._writers.append(writer)
         writer.write(msgspec.json.encode(manifest))
         staged = writer.finish()
@@ -74,7 +74,7 @@ class StagedBatch:
         return path_in(self._root, staged.name), staged.sha256
 
     def _table(self, suffix: str, schema: pa.Schema) -> TableWriter:
-        writer = StagedWriter(self._place.folder_fd, f"{self._stem}.{suffix}")
+        writer = StagedWriter(self._place, f"{self._stem}.{suffix}")
         # Known before its header is written, which a full disk may refuse already.
         self._writers.append(writer)
         return WRITERS[suffix.rpartition(".")[2]](writer, schema)

@@ -195,7 +195,7 @@ class DuckdbSession:
             self._connection.execute("COMMIT")
         except duckdb.Error as error:
             self._failed(error)
-            raise commit_failed(error, self._settings) from error
+            raise commit_failed(error, self._settings, self._path) from error
         if then is not None:
             then()
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 
+from topicledger.disks import free_in
 from topicledger.errors import IntegrityError, RetriableError, SettingsError, TopicLedgerError
 from topicledger.warehouse.contract import WarehouseSettings
 
@@ -29,6 +30,10 @@ def failed(error: duckdb.Error | OSError, settings: WarehouseSettings, path: Pat
         return RetriableError(
             f"connection {settings.conn_id}: DuckDB file {path} is open in another process, {holder[1]}: close it "
             "there; nothing was changed. Readers should open it READ_ONLY, and only for as long as a query takes"
+        )
+    if _DISK_IS_FULL.search(text):
+        return RetriableError(
+            f"{where}. Nothing was changed; {free_in(path.parent)}, where it also spills: free space on that disk"
         )
     if isinstance(error, OSError):
         wrong = error.errno in _ERRNO_A_PERSON_FIXES
@@ -63,9 +68,11 @@ def as_arrow_said(error: Exception) -> duckdb.Error:
     return duckdb.OutOfMemoryException(text) if "Out of Memory Error" in text else duckdb.OperationalError(text)
 
 
-def commit_failed(error: duckdb.Error, settings: WarehouseSettings) -> RetriableError:
+def commit_failed(error: duckdb.Error, settings: WarehouseSettings, path: Path) -> RetriableError:
     """Translate a failed COMMIT, whose outcome only the ledger tells."""
+    text = " ".join(str(error).split())[:500]
+    room = f"; {free_in(path.parent)}" if _DISK_IS_FULL.search(text) else ""
     return RetriableError(
-        f"connection {settings.conn_id}: COMMIT failed ({' '.join(str(error).split())[:500]}); the ledger tells when "
-        "this is repeated whether it was refused"
+        f"connection {settings.conn_id}: DuckDB file {path}: COMMIT failed ({text}{room}); the ledger tells when this "
+        "is repeated whether it was refused"
     )

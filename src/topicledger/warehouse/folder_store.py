@@ -11,12 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from topicledger.disks import FULL, disk_failed
 from topicledger.errors import RetriableError, SettingsError, TopicLedgerError
 from topicledger.s3 import PAGE
 from topicledger.warehouse.contract import Audit
 from topicledger.warehouse.writable import refusal
 
-_PASSES = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE)
+_PASSES = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE)
 
 
 class FolderStore:
@@ -92,9 +93,12 @@ class FolderStore:
         try:
             yield
         except OSError as error:
-            raise self._failed(error, f"connection {self._conn_id}: {doing} {self._path / key}") from error
+            raise self._failed(error, doing, key) from error
 
-    def _failed(self, error: OSError, where: str) -> TopicLedgerError:
+    def _failed(self, error: OSError, doing: str, key: str) -> TopicLedgerError:
+        if error.errno in FULL:
+            return disk_failed(error, f"connection {self._conn_id}: {doing} {key}", self._path, "nothing was changed")
+        where = f"connection {self._conn_id}: {doing} {self._path / key}"
         if error.errno in _PASSES:
             return RetriableError(f"{where}: {error.strerror}. Nothing was changed; try again")
         return SettingsError(

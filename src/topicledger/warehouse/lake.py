@@ -7,16 +7,15 @@ aren't looked for: `duplicates` are those within the batch, and a view shows the
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.model.ledger import LedgerRow, LedgerSnapshot
 from topicledger.model.plan import Position
 from topicledger.pipeline import Pipeline
+from topicledger.private_folder import private_folder
 from topicledger.warehouse import lake_views
 from topicledger.warehouse.contract import Audit, LoadTransaction, WarehouseSettings
 from topicledger.warehouse.dialect import DUCKDB
@@ -27,7 +26,7 @@ from topicledger.warehouse.log import Log
 from topicledger.warehouse.log_entry import LogEntry, LoggedColumn
 from topicledger.warehouse.log_store import Store
 from topicledger.warehouse.parquet import write_files
-from topicledger.warehouse.scratch import opened_scratch
+from topicledger.warehouse.scratch import SCRATCH, opened_scratch
 from topicledger.warehouse.tables import FoundColumn, Tables, require_columns
 
 
@@ -152,9 +151,9 @@ class Lake:
         """Begin the log with empty files, so that readers find columns before the first row."""
         columns = tuple(LoggedColumn(c.name, c.type, c.nullable) for c in self._tables.rows.columns)
         files = []
-        with tempfile.TemporaryDirectory() as folder:
+        with private_folder(SCRATCH) as folder:
             for kind, table in (("rows", self._tables.rows), ("dead_letters", self._tables.dead_letters)):
-                for file in write_files((), table.columns, kind, Path(folder), empty=True):
+                for file in write_files((), table.columns, kind, folder, empty=True):
                     self._store.upload(f"{self._folders[kind]}/{file.entry.name}", file.path)
                     files.append(file.entry)
         return self._log.create(columns, tuple(files))

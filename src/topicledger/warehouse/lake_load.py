@@ -105,7 +105,7 @@ class LakeLoad:
             try:
                 rows = self._scratch.rows(table.sql, table.columns)
                 made += write_files(rows, table.columns, kind, self._scratch.folder)
-            except (pa.ArrowException, OSError) as error:
+            except pa.ArrowException as error:
                 raise RetriableError(
                     f"writing the Parquet files of {self._tables.target} in {self._scratch.folder} failed: "
                     f"{' '.join(str(error).split())[:300]}. Nothing was committed; try again"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
+from topicledger.disks import temporary_disk
 from topicledger.warehouse.dialect import StoredType
 from topicledger.warehouse.log_entry import DataFile
 from topicledger.warehouse.staged_batches import STAGED_ARROW
@@ -48,13 +49,19 @@ def write_files(
         kind: `rows` or `dead_letters`.
         folder: A scratch folder.
         empty: Whether a file is written when there is no row.
+
+    Raises:
+        RetriableError: The disk is full or failing.
     """
     wanted = schema(columns)
     written: list[WrittenFile] = []
     groups = _groups(batches, wanted)
     while True:
         path, records = folder / f"{kind}.{secrets.token_hex(8)}.parquet", 0
-        with parquet.ParquetWriter(path, wanted, compression="zstd") as writer:
+        with (
+            temporary_disk(f"writing Parquet files of {kind}", "nothing was committed", folder),
+            parquet.ParquetWriter(path, wanted, compression="zstd") as writer,
+        ):
             for group in groups:
                 writer.write_table(group, row_group_size=group.num_rows)
                 records += group.num_rows

@@ -20,7 +20,8 @@ from topicledger.warehouse.duckdb import VECTOR_ROWS, DuckdbSession, Memory
 from topicledger.warehouse.duckdb_errors import as_arrow_said
 from topicledger.warehouse.tables import StoredColumn, Tables
 
-_NAME = "topicledger_scratch_"
+SCRATCH = "topicledger_scratch_"
+"""How the private folders of loads begin."""
 EXTRA = ("memory_limit",)
 """The keys of the connection's Extra that are the scratch database's."""
 
@@ -98,5 +99,5 @@ class Scratch(DuckdbSession):
 @contextmanager
 def opened_scratch(settings: WarehouseSettings, tables: Tables, memory: Memory) -> Iterator[Scratch]:
     """A scratch database in a folder that only this user may enter; both are gone when the block ends."""
-    with private_folder(_NAME) as folder, closing(Scratch(settings, folder, tables, memory)) as scratch:
+    with private_folder(SCRATCH) as folder, closing(Scratch(settings, folder, tables, memory)) as scratch:
         yield scratch

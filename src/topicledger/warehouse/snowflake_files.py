@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
+from topicledger.disks import disk_failed
 from topicledger.errors import IntegrityError
 from topicledger.warehouse.dialect import SNOWFLAKE, StoredType
 from topicledger.warehouse.staged_batches import StagedBatches, not_parsed
@@ -41,6 +42,7 @@ def parts(stream: BinaryIO, columns: Sequence[StoredColumn], block_bytes: int, f
 
     Raises:
         IntegrityError: The bytes don't parse.
+        RetriableError: The disk is full or failing.
     """
     try:
         batches = (_prepared(batch, columns) for batch in StagedBatches(stream, columns, block_bytes).reader())
@@ -59,6 +61,8 @@ def parts(stream: BinaryIO, columns: Sequence[StoredColumn], block_bytes: int, f
             yield Part(path, records)
     except pa.ArrowException as error:
         raise not_parsed(error, folder.name) from error
+    except OSError as error:
+        raise disk_failed(error, "writing Parquet files", folder, "nothing was changed", temporary=True) from error
 
 
 def copy_into(table: str, columns: Sequence[StoredColumn], source: str) -> str:
