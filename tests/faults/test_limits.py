@@ -64,6 +64,24 @@ def test_wide_records(topics: Topics, postgres_settings: WarehouseSettings, tmp_
     case.oracle().require_every_record_once()
 
 
+@pytest.mark.fault(107, "goes on")
+@pytest.mark.parametrize("where", ["key", "headers"])
+def test_wide_keys_and_headers(
+    topics: Topics, postgres_settings: WarehouseSettings, tmp_path: Path, where: str
+) -> None:
+    """600 dead letters of one byte, each with a key or a header of 900 kB, take no more memory than such values."""
+    case = make_case(topics, postgres_settings, tmp_path, config=WIDE)
+    parts = (os.urandom(WIDE_BYTES) for _ in range(600))
+    send(case, (Record(b"?", p) if where == "key" else Record(b"?", headers=[("h", p)]) for p in parts), 100)
+    run = OneRun(case)
+    peaks = {step: peak_mb(run, step) for step in ("consume", "load")}
+    assert max(peaks.values()) < 700, peaks
+    assert run.reconcile().dead_letters == 600
+    run.clean_up()
+    case.oracle().require_every_record_once()
+
+
+@pytest.mark.fault(108, "stopped")
 def test_records_too_wide_for_duckdb(topics: Topics, duckdb_settings: WarehouseSettings, tmp_path: Path) -> None:
     """What doesn't fit into DuckDB's memory stops and says what to do; doing it, fewer records a run, loads all."""
     small = dataclasses.replace(duckdb_settings, extra={"memory_limit": "150MB"})
