@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	done; echo python3)
 IN_VENV := .venv/bin/python
 PYTEST := $(IN_VENV) -m pytest
+# One process more than cores: there is always one that waits for a broker, a server or a process that it killed.
+PROCESSES := -n $(shell expr $$(nproc 2>/dev/null || echo 1) + 1) --dist loadgroup --no-loadscope-reorder
 BENCH = PYTHONPATH=.:src:dags $(IN_VENV) -m benchmarks $(if $(RECORDS),--records $(RECORDS)) \
 	$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SIZES),--sizes $(SIZES))
 
@@ -48,10 +50,10 @@ check: setup ## lint, formatting, types, import contracts
 	@$(IN_VENV) -m mypy
 	@.venv/bin/lint-imports
 
-test: setup ## all tests but the slow ones
-	@$(PYTEST) -m "not slow"
+test: setup ## what proves each promise once, in several processes: some minutes
+	@$(PYTEST) $(PROCESSES) -m "not slow"
 
-test-all: setup ## all tests there are
+test-all: setup ## all tests there are: an hour or more
 	@$(PYTEST)
 
 soak: setup ## random sequences of runs and faults, each replayable by its seed: SEED=1 SEQUENCES=100

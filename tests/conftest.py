@@ -23,7 +23,7 @@ from tests.support.steps import Case, make_case
 from tests.support.topics import Topics
 from topicledger.warehouse.contract import WarehouseSettings
 
-_COSTLY = ("stack", "secure_broker", "snowflake_emulator")
+_COSTLY = ("stack", "visited", "secure_broker", "snowflake_emulator")
 """Fixtures of a whole session that a process should start once, if at all; what takes longest first."""
 
 

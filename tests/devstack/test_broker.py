@@ -41,6 +41,7 @@ def read(bootstrap: str, topic: str) -> list[bytes]:
         consumer.close()
 
 
+@pytest.mark.slow
 def test_records_survive_a_kill_and_a_stop(tmp_path: Path) -> None:
     """After a kill and after a stop the broker has the same address and the same records; then nothing is left."""
     with running_broker(tmp_path, {"message.max.bytes": "2000000"}, listeners={"SECOND": "PLAINTEXT"}) as broker:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 
 from tests.docs.pages import ROOT, read, section, spans, table
 
@@ -39,12 +40,14 @@ def documented() -> dict[int, str]:
     return {int(row[0]): spans(row[2])[0] for row in rows}
 
 
+@cache
 def marks() -> list[Mark]:
     """Give every mark of the tests; each stands above a test function and has literal arguments."""
     found = []
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.fault":
+        source = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(source)) if "pytest.mark.fault" in source else ():
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "fault":
                 row, outcome = (ast.literal_eval(argument) for argument in node.args)
                 stands_in = {k.arg: ast.literal_eval(k.value) for k in node.keywords}.get("stands_in")
                 found.append(Mark(row, outcome, bool(stands_in), f"{path.relative_to(ROOT)}:{node.lineno}"))

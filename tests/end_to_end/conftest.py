@@ -6,11 +6,10 @@ import json
 import os
 import shutil
 import sysconfig
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from devstack.airflow import running_airflow
@@ -32,12 +31,6 @@ SETTINGS = {
 }
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Ask for the visits last, whatever the order else: by then they have ended beside the other tests."""
-    items.sort(key=lambda item: "visits" in _fixtures(item))
-
-
 @pytest.fixture(scope="session")
 def topics(kafka_broker: Broker) -> Topics:
     return Topics(kafka_broker.bootstrap)
@@ -48,15 +41,13 @@ def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, kafka_broker: Broker
 ) -> Iterator[Stack]:
     """Scheduler, API server and DAG processor; every task may be killed through the folder of crash points."""
-    if any("visits" in _fixtures(item) for item in request.session.items):
-        request.getfixturevalue("visits")  # they need minutes of their own: let them begin
     folder = tmp_path_factory.mktemp("airflow")
     dags, crash_dir = folder / "dags", folder / "crash"
     dags.mkdir()
     crash_dir.mkdir()
     write_kafka_side(dags)
     for item in request.session.items:
-        if "ground" in _fixtures(item):
+        if "ground" in getattr(item, "fixturenames", ()):
             DagCopy(item.name, folder).write(dags, getattr(getattr(item, "module", None), "DAG_CHANGES", {}))
     # Tasks get the engine from the checkout, whether it is installed beside Airflow or not.
     env = {
@@ -105,22 +96,18 @@ def ground(request: pytest.FixtureRequest, stack: Stack, topics: Topics, place: 
 
 
 @pytest.fixture(scope="package")
-def visits(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    postgres_server: Postgres,
-    topics: Topics,
-) -> Iterator[dict[str, Future[Visit]]]:
-    """The ways of the users that tests ask for, one after the other: each uses the shipped topic."""
+def visited(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: Postgres, topics: Topics
+) -> Iterator[Callable[[str], Visit]]:
+    """What a user with the `newest` or the `oldest` Airflow sees; each goes their way once, on the shipped topic."""
     folder = tmp_path_factory.mktemp("users")
     wheel = build_wheel(folder)
-    with postgres_database(postgres_server) as place, ThreadPoolExecutor(1) as pool:
-        asked = {item.callspec.params["which"] for item in request.session.items if "visits" in _fixtures(item)}  # type: ignore[attr-defined]
-        sites = {"oldest": _oldest(folder / "2", postgres_server, place), "newest": _newest(folder / "3")}
-        yield {name: pool.submit(visit, site, wheel, topics) for name, site in sites.items() if name in asked}
-        pool.shutdown(cancel_futures=True)
-    with psycopg.connect(postgres_server.dsn(), autocommit=True) as session:
-        session.execute("DROP DATABASE airflow_2 WITH (FORCE)")
+    with postgres_database(postgres_server) as metadata, postgres_database(postgres_server) as place:
+        sites = {
+            "newest": lambda: _newest(folder / "3"),
+            "oldest": lambda: _oldest(folder / "2", postgres_server.url(str(metadata.schema)), place),
+        }
+        yield cache(lambda which: visit(sites[which](), wheel, topics))
     shutil.rmtree(folder)
 
 
@@ -134,13 +121,8 @@ def _newest(folder: Path) -> Site:
     return Site(airflow, WarehouseSettings("warehouse_default", "duckdb", host=str(file)), below="team_a")
 
 
-def _oldest(folder: Path, server: Postgres, place: WarehouseSettings) -> Site:
+def _oldest(folder: Path, metadata_url: str, place: WarehouseSettings) -> Site:
     """The oldest supported Airflow; its LocalExecutor needs a metadata database that is a server."""
-    server.create_database("airflow_2")
-    airflow = UsersAirflow("2.11.2", folder, server.url("airflow_2"))
+    airflow = UsersAirflow("2.11.2", folder, metadata_url)
     fields = {"conn_type": "postgres", "host": place.host, "port": place.port, "login": place.login}
     return Site(airflow, place, ("psycopg2-binary",), json.dumps({**fields, "schema": place.schema}))
-
-
-def _fixtures(item: pytest.Item) -> list[str]:
-    return getattr(item, "fixturenames", [])

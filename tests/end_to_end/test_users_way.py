@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+from collections.abc import Callable
 
 import pytest
 
@@ -16,12 +16,12 @@ ON_BOTH = pytest.mark.parametrize("which", ["newest", pytest.param("oldest", mar
 @pytest.mark.fault(121, "goes on")
 @pytest.mark.fault(122, "goes on")
 @ON_BOTH
-def test_install_init_connect_unpause_is_all_it_takes(visits: dict[str, Future[Visit]], which: str) -> None:
+def test_install_init_connect_unpause_is_all_it_takes(visited: Callable[[str], Visit], which: str) -> None:
     """Airflow, newest or 2.11, runs the shipped DAG green by its scheduler; every record is accounted for.
 
     The newest has its DAG files in a folder below the dags folder; both have a variable in AIRFLOW_HOME.
     """
-    seen = visits[which].result()
+    seen = visited(which)
     assert all(name in seen.init for name in DAG_FILES)
     assert "site-packages" in seen.engine.parts
     assert f"topic {TOPIC} into {TABLE}, as in " in seen.checked
@@ -35,8 +35,8 @@ def test_install_init_connect_unpause_is_all_it_takes(visits: dict[str, Future[V
 
 
 @ON_BOTH
-def test_the_two_files_alone_say_what_to_install(visits: dict[str, Future[Visit]], which: str) -> None:
+def test_the_two_files_alone_say_what_to_install(visited: Callable[[str], Visit], which: str) -> None:
     """Without the wheel, `airflow dags list-import-errors` shows what to install where."""
-    error = visits[which].result().import_errors["user_etl_dag.py"]
+    error = visited(which).import_errors["user_etl_dag.py"]
     assert "pip install 'topicledger[duckdb,postgres]'" in error
     assert "scheduler, DAG processor and workers" in error

@@ -34,6 +34,7 @@ def test_a_sequence_is_its_seeds() -> None:
         assert sum(action in FAULTS for action in sequence) >= 2
 
 
+@pytest.mark.slow
 def test_one_sequence(kafka_broker: Broker, postgres_server: Postgres, tmp_path: Path) -> None:
     """A zombie, a cleared run, a kill in the load and a restored backup, one after another, lose and double nothing."""
     sequence = [
