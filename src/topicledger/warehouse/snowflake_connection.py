@@ -97,6 +97,10 @@ def checked_extra(settings: WarehouseSettings) -> Mapping[str, Any]:
     return given
 
 
+LOGIN_S = 20
+"""How long one login may take: with what is asked again, a wrong address is said within a minute."""
+
+
 def arguments(settings: WarehouseSettings, extra: Mapping[str, Any], schema: str) -> dict[str, Any]:
     """What the connector is opened with; each call asks anew for what ends by itself, such as a token.
 
@@ -114,7 +118,7 @@ def arguments(settings: WarehouseSettings, extra: Mapping[str, Any], schema: str
         "autocommit": False,
         "paramstyle": "qmark",
         "application": "topicledger",
-        "login_timeout": int(extra.get("login_timeout", 60)),
+        "login_timeout": int(extra.get("login_timeout", LOGIN_S)),
         "network_timeout": int(extra.get("network_timeout", 300)),
     }
 
