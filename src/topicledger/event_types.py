@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -32,6 +33,8 @@ _FIELD_TYPES: Mapping[type[inspect.Type], pa.DataType] = {
     inspect.DateType: pa.date32(),
 }
 
+_BOUNDS = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern")
+
 
 def columns_schema(pipeline: Pipeline) -> pa.Schema:
     """The Arrow schema of the pipeline's clean columns."""
@@ -57,8 +60,8 @@ def field_types(pipeline: Pipeline) -> dict[str, pa.DataType]:
     columns = {column.name: column for column in pipeline.columns}
     types: dict[str, pa.DataType] = {}
     for field in event.fields:
-        members = field.type.types if isinstance(field.type, inspect.UnionType) else (field.type,)
-        nullable = any(isinstance(member, inspect.NoneType) for member in members)
+        members = _members(field.type)
+        nullable = any(isinstance(member, inspect.NoneType) for member in members) or field.default is msgspec.UNSET
         custom = next((member.cls for member in members if isinstance(member, inspect.CustomType)), None)
         if custom is not None:
             raise SettingsError(
@@ -89,6 +92,18 @@ def field_types(pipeline: Pipeline) -> dict[str, pa.DataType]:
     return types
 
 
+def _members(kind: inspect.Type) -> list[inspect.Type]:
+    """The plain types that a field may have, without the title or description that a `msgspec.Meta` may add."""
+    if isinstance(kind, inspect.Metadata):
+        return _members(kind.type)
+    if isinstance(kind, inspect.UnionType):
+        return [member for each in kind.types for member in _members(each)]
+    if isinstance(kind, inspect.LiteralType) and None in kind.values:
+        values = tuple(value for value in kind.values if value is not None)
+        return [inspect.NoneType(), inspect.LiteralType(values)] if values else [inspect.NoneType()]
+    return [kind]
+
+
 def _arrow_type(members: Sequence[inspect.Type]) -> pa.DataType | None:
     """The one flat type that all members have, if any."""
     kinds = {_member_type(member) for member in members}
@@ -97,8 +112,8 @@ def _arrow_type(members: Sequence[inspect.Type]) -> pa.DataType | None:
 
 def _member_type(member: inspect.Type) -> pa.DataType | None:
     if isinstance(member, inspect.LiteralType):
-        texts = all(isinstance(value, str) for value in member.values)
-        return pa.string() if texts else pa.int64()
+        texts = [isinstance(value, str) for value in member.values]
+        return pa.string() if all(texts) else None if any(texts) else pa.int64()
     return _FIELD_TYPES.get(type(member))
 
 
@@ -113,6 +128,57 @@ def depends_on_values(given: pa.DataType, column: pa.DataType) -> bool:
     )
 
 
+def strict_type(pipeline: Pipeline) -> type[msgspec.Struct]:
+    """The event type, but that it refuses fields which it doesn't have.
+
+    Raises:
+        SettingsError: The event type can't be derived from.
+    """
+    event, config = pipeline.event, pipeline.event.__struct_config__
+    try:
+        # The tag as it is: one that is made of the class's name would be another for this class.
+        return msgspec.defstruct(
+            event.__name__,
+            [],
+            bases=(event,),
+            module=event.__module__,
+            tag=config.tag,
+            tag_field=config.tag_field,
+            forbid_unknown_fields=True,
+        )
+    except Exception as error:  # whatever its own `__init_subclass__` raises
+        raise SettingsError(
+            f"pipeline {pipeline.name}: no class can be derived from the event type {event.__name__}, which the judge "
+            f"does to find unknown fields: {type(error).__name__}: {error}. Let it be derived from without arguments"
+        ) from error
+
+
+def unset_names(event: type[msgspec.Struct]) -> frozenset[str]:
+    """The fields that have `msgspec.UNSET` where a record doesn't have them; a column has NULL."""
+    return frozenset(field.name for field in msgspec.structs.fields(event) if field.default is msgspec.UNSET)
+
+
 def encoded_names(event: type[msgspec.Struct]) -> frozenset[str]:
-    """The names that the event's fields have in JSON."""
-    return frozenset(field.encode_name for field in msgspec.structs.fields(event))
+    """The names that the event's fields have in JSON, and its tag's."""
+    names = {field.encode_name for field in msgspec.structs.fields(event)}
+    tag_field = event.__struct_config__.tag_field
+    return frozenset(names if tag_field is None else {*names, tag_field})
+
+
+def bounded_columns(pipeline: Pipeline) -> Mapping[str, Any]:
+    """The types of the fields with a bound, length or pattern (`msgspec.Meta`), where a column has their name and type.
+
+    What the clean-up makes of such a field has to stay within them.
+    """
+    columns, kinds = columns_schema(pipeline), field_types(pipeline)
+    return {
+        field.name: field.type
+        for field in msgspec.structs.fields(pipeline.event)
+        if field.name in columns.names
+        and kinds.get(field.name) == columns.field(field.name).type
+        and any(
+            getattr(member, bound, None) is not None
+            for member in _members(inspect.type_info(field.type))
+            for bound in _BOUNDS
+        )
+    }

@@ -1,7 +1,8 @@
 """Bytes to clean columns: a record's value becomes an event, or a `RejectedRecord` that says why not.
 
-The typed decoder judges each record once; what vectorises (text rules, U+0000, the calendar's edges, the
-clean-up) is done for a whole chunk. Nothing else ever leaves: whatever the bytes, a record is one or the other.
+The typed decoder judges each record once; what vectorises (`topicledger.rules`, the clean-up) is done for a whole
+chunk. Nothing else ever leaves: whatever the bytes, and whatever the event type's own code raises, a record is
+one or the other.
 """
 
 from __future__ import annotations
@@ -15,30 +16,38 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec.structs import astuple
 
 from topicledger.errors import RejectedRecord, SettingsError
-from topicledger.event_types import COLUMN_TYPES, columns_schema, depends_on_values, encoded_names, field_types
+from topicledger.event_types import (
+    COLUMN_TYPES,
+    bounded_columns,
+    columns_schema,
+    depends_on_values,
+    encoded_names,
+    field_types,
+    strict_type,
+    unset_names,
+)
 from topicledger.pipeline import Pipeline
-from topicledger.rejections import rejection, storable
-
-# 0001-01-01 and 9999-12-31 in UTC: what every warehouse and Python's own datetime can hold.
-_FIRST_US = -62_135_596_800_000_000
-_LAST_US = 253_402_300_799_999_999
-_FIRST_DAY = -719_162
-_LAST_DAY = 2_932_896
-# PostgreSQL's index takes 2,704 at most; the limit is the same for all warehouses.
-_KEY_BYTES = 2_000
-_UUID = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+from topicledger.rejections import rejection
+from topicledger.rules import (
+    UUID,
+    Broken,
+    find_long_key,
+    find_missing,
+    find_out_of_bounds,
+    find_unmatched,
+    find_unstorable,
+)
 
 _BLOCK = 1_000
 _TIMES = COLUMN_TYPES["timestamptz"]
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SINCE_EPOCH: pa.DataType = pa.duration("us")
 
-_Broken = dict[int, RejectedRecord]
-"""Rows of a set of columns that must be taken out, and why."""
+_Event = tuple[Any, ...]
+"""An event's values, in the order of its fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +81,28 @@ class Judge:
         self._fields = field_types(pipeline)
         self._encoded = encoded_names(pipeline.event)
         self._names = pipeline.event.__struct_fields__
+        self._unset = unset_names(pipeline.event)
+        self._is_array = pipeline.event.__struct_config__.array_like
         self._uuids = [column.name for column in pipeline.columns if column.type == "uuid"]
-        strict = msgspec.defstruct("Strict", [], bases=(pipeline.event,), forbid_unknown_fields=True)
-        self._decode_strict = msgspec.json.Decoder(strict).decode
+        self._bounded = bounded_columns(pipeline)
+        self._decode_strict = msgspec.json.Decoder(strict_type(pipeline)).decode
         self._decode: Callable[[bytes], msgspec.Struct] = msgspec.json.Decoder(pipeline.event).decode
         self.chunk([])
 
     def chunk(self, values: Sequence[bytes]) -> Judged:
-        """Judge the values of one chunk, in order. Never raises for what a value holds.
+        """Judge the values of one chunk, in order. Never raises for what a value holds or an event's code raises.
 
         Raises:
             SettingsError: The clean-up fails, or doesn't give what the columns declare.
         """
-        rejected: _Broken = {}
-        broken: _Broken = {}
+        rejected: Broken = {}
+        broken: Broken = {}
         arrays, unknown_fields = self._decoded(values, rejected, broken)
         self._find_broken(arrays, broken)
         if broken:
             arrays = _without(arrays, broken, rejected, len(values))
         columns = self._clean(arrays, len(values) - len(rejected))
-        broken = self._find_unfit(columns)
+        broken = self._find_unfit(columns, arrays)
         if broken:
             columns = _without(columns, broken, rejected, len(values))
         return Judged(
@@ -101,7 +112,7 @@ class Judge:
         )
 
     def _decoded(
-        self, values: Sequence[bytes], rejected: _Broken, broken: _Broken
+        self, values: Sequence[bytes], rejected: Broken, broken: Broken
     ) -> tuple[dict[str, pa.Array[Any]], int]:
         """One Arrow array per flat field of the event, and how many unknown fields there were.
 
@@ -117,28 +128,35 @@ class Judge:
             rows += len(events)
         return {name: pa.concat_arrays(arrays) for name, arrays in blocks.items()}, unknown_fields
 
-    def _events(self, values: Sequence[bytes], first: int, rejected: _Broken) -> tuple[list[msgspec.Struct], int]:
+    def _events(self, values: Sequence[bytes], first: int, rejected: Broken) -> tuple[list[_Event], int]:
         """Decode each value with the strict type; only what it refuses takes the longer way."""
-        events: list[msgspec.Struct] = []
-        decoded = map(self._decode_strict, values)
+        events: list[_Event] = []
+        decoded = map(astuple, map(self._decode_strict, values))
         refused = unknown_fields = 0
         while True:
             try:
                 # What came before a value that is refused stays, and the map goes on behind it.
                 events.extend(decoded)
-            except (msgspec.MsgspecError, ValueError, RecursionError) as refusal:
+                index = len(events) + refused
+                if index == len(values):
+                    return events, unknown_fields
+                # A StopIteration of the event's own code has ended the map as its last value would.
+                events.append(astuple(self._decode_strict(values[index])))
+            except MemoryError:
+                raise
+            except Exception as refusal:  # noqa: BLE001 - of the bytes, or whatever the event type's own code raises
                 index = len(events) + refused
                 try:
                     unknown = self._unknown_fields(values[index], refusal)
                     unknown_fields += unknown
                     if not unknown:
                         raise refusal  # the strict type is stricter with nothing else
-                    events.append(self._decode(values[index]))
-                except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-                    rejected[first + index] = rejection(values[index], error)
+                    events.append(astuple(self._decode(values[index])))
+                except MemoryError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - the same
+                    rejected[first + index] = rejection(values[index], error, by_event=_is_by_event(error))
                     refused += 1
-            else:
-                return events, unknown_fields
 
     def _unknown_fields(self, value: bytes, refusal: Exception) -> int:
         """Count the fields that the event type doesn't have; the whole document must be valid for that."""
@@ -149,26 +167,32 @@ class Judge:
         except msgspec.ValidationError:
             self._decode(value)  # a number that nothing can hold: of its own fields the event type names the one
             raise
+        if self._is_array and isinstance(document, list):
+            return max(len(document) - len(self._encoded), 0)
         return len(document.keys() - self._encoded) if isinstance(document, dict) else 0
 
-    def _arrays(self, events: Sequence[msgspec.Struct], first: int, broken: _Broken) -> dict[str, pa.Array[Any]]:
+    def _arrays(self, events: Sequence[_Event], first: int, broken: Broken) -> dict[str, pa.Array[Any]]:
         """One array per flat field of a block's events; the first of them is row `first`."""
         arrays: dict[str, pa.Array[Any]] = {}
         # All fields at once, then turned on their side: half the cost of asking each event for each field.
-        values_of = dict(zip(self._names, zip(*map(astuple, events), strict=True), strict=True)) if events else {}
+        values_of = dict(zip(self._names, zip(*events, strict=True), strict=True)) if events else {}
         for name, kind in self._fields.items():
-            values = values_of.get(name, ())
+            values: Sequence[Any] = values_of.get(name, ())
+            if name in self._unset:
+                values = [None if value is msgspec.UNSET else value for value in values]
             try:
                 arrays[name] = _array(values, kind)
-            except (OverflowError, pa.ArrowException):
+            except MemoryError:
+                raise
+            except Exception:  # noqa: BLE001 - a value past the type's range, or whatever the event's own code set
                 arrays[name] = _array_of_fitting(name, values, kind, first, broken)
         return arrays
 
-    def _find_broken(self, arrays: Mapping[str, pa.Array[Any]], broken: _Broken) -> None:
+    def _find_broken(self, arrays: Mapping[str, pa.Array[Any]], broken: Broken) -> None:
         """Find the rows that break a rule which the decoder doesn't know; the first rule broken names it."""
-        _find_unstorable(arrays, broken)
+        find_unstorable(arrays, broken)
         for check in self.pipeline.checks:
-            _find_unmatched(check.field, arrays[check.field], check.pattern, check.sentence, broken)
+            find_unmatched(check.field, arrays[check.field], check.pattern, check.sentence, broken)
 
     def _clean(self, arrays: Mapping[str, pa.Array[Any]], count: int) -> dict[str, pa.Array[Any]]:
         try:
@@ -211,23 +235,45 @@ class Judge:
                 "Correct the clean-up: it must give each column's type for every event"
             ) from error
 
-    def _find_unfit(self, columns: Mapping[str, pa.Array[Any]]) -> _Broken:
-        """Find the rows that the table couldn't take: a value that the clean-up left out, or made, or let through."""
-        broken: _Broken = {}
+    def _find_unfit(self, columns: Mapping[str, pa.Array[Any]], arrays: Mapping[str, pa.Array[Any]]) -> Broken:
+        """Find the rows that the table couldn't take, or in which the clean-up has undone a rule.
+
+        Args:
+            columns: What the clean-up made.
+            arrays: What it was given.
+        """
+        broken: Broken = {}
         for field in self.columns:
-            if not field.nullable and columns[field.name].null_count:
-                for row in _rows(pc.is_null(columns[field.name])):
-                    sentence = f"{field.name} has no value after the clean-up"
-                    broken.setdefault(row, RejectedRecord("invalid_event", sentence))
+            if not field.nullable:
+                find_missing(field.name, columns[field.name], broken)
         for name in self._uuids:
-            _find_unmatched(name, columns[name], _UUID, "is not a UUID", broken)
-        _find_long_key(self.pipeline.key, columns[self.pipeline.key], broken)
-        _find_unstorable(columns, broken)
+            find_unmatched(name, columns[name], UUID, "is not a UUID", broken)
+        # What the clean-up has left as it was is known to keep these.
+        changed = {
+            name: column for name, column in columns.items() if name not in arrays or not column.equals(arrays[name])
+        }
+        for check in self.pipeline.checks:
+            if check.field in changed and pa.types.is_string(changed[check.field].type):
+                sentence = f"{check.sentence} after the clean-up"
+                find_unmatched(check.field, changed[check.field], check.pattern, sentence, broken)
+        for name, kind in self._bounded.items():
+            if name in changed:
+                find_out_of_bounds(name, changed[name], kind, broken)
+        find_long_key(self.pipeline.key, columns[self.pipeline.key], broken)
+        find_unstorable(changed, broken)
         return broken
 
 
+def _is_by_event(error: Exception) -> bool:
+    """Whether Python code of the event type raised it: the innermost frame of what msgspec raises is the judge's."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals is not globals()
+
+
 def _without(
-    columns: Mapping[str, pa.Array[Any]], broken: _Broken, rejected: _Broken, count: int
+    columns: Mapping[str, pa.Array[Any]], broken: Broken, rejected: Broken, count: int
 ) -> dict[str, pa.Array[Any]]:
     """Take the broken rows out of the columns and, under their index in the chunk, into `rejected`."""
     accepted = [index for index in range(count) if index not in rejected]
@@ -248,63 +294,15 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
     return times
 
 
-def _array_of_fitting(
-    name: str, values: Sequence[Any], kind: pa.DataType, first: int, broken: _Broken
-) -> pa.Array[Any]:
+def _array_of_fitting(name: str, values: Sequence[Any], kind: pa.DataType, first: int, broken: Broken) -> pa.Array[Any]:
     """Find the values that Arrow's type can't hold, which the event type allowed; the others keep their place."""
     fitting = list(values)
     for row, value in enumerate(values):
         try:
             pa.scalar(value, kind)
-        except (OverflowError, pa.ArrowException):
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - the same
             broken.setdefault(first + row, RejectedRecord("out_of_range", f"{name} doesn't fit {kind}"))
             fitting[row] = None
     return pa.array(fitting, type=kind)
-
-
-def _find_unmatched(name: str, array: pa.Array[Any], pattern: str, sentence: str, broken: _Broken) -> None:
-    for row in _rows(pc.invert(pc.match_substring_regex(array, pattern))):
-        text = storable(f"{name} {array[row].as_py()!r:.200} {sentence}")
-        broken.setdefault(row, RejectedRecord("invalid_event", text))
-
-
-def _find_unstorable(arrays: Mapping[str, pa.Array[Any]], broken: _Broken) -> None:
-    """Find the values that their Arrow type can hold, but not every table."""
-    for name, array in arrays.items():
-        if pa.types.is_string(array.type):
-            _find_nul(name, array, broken)
-        elif pa.types.is_timestamp(array.type):
-            _find_outside(name, array.cast(pa.int64()), (_FIRST_US, _LAST_US), broken)
-        elif pa.types.is_date32(array.type):
-            _find_outside(name, array.cast(pa.int32()), (_FIRST_DAY, _LAST_DAY), broken)
-
-
-def _find_long_key(name: str, key: pa.Array[Any], broken: _Broken) -> None:
-    if isinstance(key, pa.StringArray):
-        for row in _rows(pc.greater(pc.binary_length(key), pa.scalar(_KEY_BYTES))):
-            sentence = f"{name} has more than the {_KEY_BYTES} bytes that a unique index can hold"
-            broken.setdefault(row, RejectedRecord("out_of_range", sentence))
-
-
-def _find_nul(name: str, array: pa.Array[Any], broken: _Broken) -> None:
-    data = array.buffers()[2]
-    # One memchr over all texts of the chunk; rows are only looked at when it finds something.
-    if data is None or b"\0" not in data.to_pybytes():
-        return
-    for row in _rows(pc.match_substring(array, "\0")):
-        broken.setdefault(row, RejectedRecord("nul_character", f"{name} contains U+0000, which no table can hold"))
-
-
-def _find_outside(name: str, counted: pa.Array[Any], calendar: tuple[int, int], broken: _Broken) -> None:
-    first, last = (pa.scalar(end, counted.type) for end in calendar)
-    for row in _rows(pc.or_(pc.less(counted, first), pc.greater(counted, last))):
-        message = f"{name} lies outside the years 0001 to 9999 in UTC"
-        broken.setdefault(row, RejectedRecord("out_of_range", message))
-
-
-def _rows(mask: pa.BooleanArray) -> list[int]:
-    """Indices of the rows where the mask is true; a null is not."""
-    if not pc.any(mask).as_py():
-        return []
-    rows: list[int] = pc.indices_nonzero(mask.fill_null(False)).to_pylist()  # type: ignore[assignment]
-    return rows

@@ -48,9 +48,12 @@ class Column:
 class Check:
     """A rule that a text field must meet: checked for a whole chunk at once, far cheaper than in the event type.
 
+    It holds for what was sent, so that the clean-up may rely on it, and for what the clean-up makes of it, where a
+    column of text has the field's name.
+
     Args:
         field: The event's field, a text; NULL passes.
-        pattern: A regular expression (RE2) that must match somewhere in the value, before the clean-up.
+        pattern: A regular expression (RE2, whose `\\s` is ASCII) that must match somewhere in the value.
         sentence: What a value must be, for the dead letter: "is not ...".
     """
 

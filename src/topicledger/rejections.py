@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+from traceback import format_exception_only
 
 import msgspec
 
 from topicledger.errors import RejectedRecord
 
+_OF_THE_BYTES = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-def rejection(value: bytes, error: Exception) -> RejectedRecord:
+
+def rejection(value: bytes, error: Exception, *, by_event: bool = False) -> RejectedRecord:
     """Say why a value isn't an event.
 
     Args:
         value: The record's value.
         error: What the decoder raised.
+        by_event: Whether it comes from the event type's own code, such as `__post_init__`, and not from the decoder.
     """
     if not value:
         return RejectedRecord("empty_value", "the value has no bytes; a JSON object was expected")
-    if isinstance(error, msgspec.ValidationError):
-        return RejectedRecord("invalid_event", storable(str(error)))
+    if type(error) is msgspec.ValidationError:
+        # A ValueError or TypeError of the event's own code comes as one; where it says nothing, its type does.
+        return RejectedRecord("invalid_event", storable(str(error)) or _raised(error.__cause__ or error))
+    if by_event or not isinstance(error, _OF_THE_BYTES):
+        return RejectedRecord("invalid_event", _raised(error))
     if isinstance(error, RecursionError):
         return RejectedRecord("too_deep", "the JSON document is nested too deeply to be decoded")
     try:
@@ -33,7 +40,12 @@ def rejection(value: bytes, error: Exception) -> RejectedRecord:
 def storable(message: str) -> str:
     """Shorten a message that may quote a value, and spell out what text columns can't hold."""
     shortened = message if len(message) <= 500 else f"{message[:400]} [...] {message[-90:]}"
-    return shortened.replace("\0", "\\u0000")
+    return shortened.encode(errors="backslashreplace").decode().replace("\0", "\\u0000")
+
+
+def _raised(error: BaseException) -> str:
+    # Python's own wording: it holds also where the exception can't be made a text.
+    return storable("the event type raised " + "".join(format_exception_only(error)).strip())
 
 
 def _invalid_json(value: bytes, text: str, message: str) -> RejectedRecord:

@@ -33,6 +33,17 @@ Country = Literal[
 # fmt: on
 
 
+_SPACE = r"\x09-\x0d\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
+"""White space as Unicode has it, which is what the clean-up trims; RE2's `\\s` is ASCII's."""
+
+_BLANK = (
+    r"\x00-\x20\x7f-\x{a0}\x{ad}\x{115f}\x{1160}\x{1680}\x{180e}\x{2000}-\x{200f}\x{2028}-\x{202f}\x{205f}-\x{206f}"
+    r"\x{2800}\x{3000}\x{3164}\x{feff}\x{ffa0}"
+)
+"""What shows nothing: white space, control characters, what has no width (such as U+200B and U+FEFF), the soft hyphen,
+the fillers of Hangul and the blank of braille. Spelled out: by Unicode's categories, RE2 takes twice as long."""
+
+
 class SignUp(msgspec.Struct, frozen=True, gc=False):
     """One sign-up as producers send it: JSON in UTF-8, `signed_up_at` in RFC 3339 with an offset."""
 
@@ -81,7 +92,7 @@ SIGNUPS = Pipeline(
     table="user_signups",
     clean=clean,
     checks=(
-        Check("username", r"\S", "is blank"),
-        Check("email", r"^\s*[^@\s]+@[^@\s]+\s*$", "is not an e-mail address"),
+        Check("username", f"[^{_BLANK}]", "is blank"),
+        Check("email", f"^[{_SPACE}]*[^@{_BLANK}]+@[^@{_BLANK}]+[{_SPACE}]*$", "is not an e-mail address"),
     ),
 )

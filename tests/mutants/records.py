@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _JUDGE = "src/topicledger/judge.py"
+_RULES = "src/topicledger/rules.py"
 _STAGE = "src/topicledger/stage.py"
 _SIGNUPS = "src/topicledger/signups.py"
 
@@ -12,7 +13,7 @@ RECORDS = (
     Mutant(
         "U+0000 is let through",
         ("step 11", "records"),
-        _JUDGE,
+        _RULES,
         r'if data is None or b"\0" not in data.to_pybytes():',
         "if True:",
         ("unit/test_judge.py::test_bad_value[U+0000]",),
@@ -36,18 +37,50 @@ RECORDS = (
     Mutant(
         "times outside the calendar are taken",
         ("step 11", "records"),
-        _JUDGE,
+        _RULES,
         "pc.or_(pc.less(counted, first), pc.greater(counted, last))",
         "pc.less(counted, first)",
         ("unit/test_judge.py::test_bad_value[time past year 9999]",),
     ),
     Mutant(
-        "deep nesting ends the task",
+        "deep nesting is said to be broken JSON",
+        ("step 11", "records"),
+        "src/topicledger/rejections.py",
+        "if isinstance(error, RecursionError):",
+        "if False:",
+        ("unit/test_judge.py::test_bad_value[nested 100,000 deep]",),
+    ),
+    Mutant(
+        "what an event type's own code raises ends the task",
         ("step 11", "records"),
         _JUDGE,
+        "except Exception as error:  # noqa: BLE001 - the same",
         "except (msgspec.MsgspecError, ValueError, RecursionError) as error:",
-        "except (msgspec.MsgspecError, ValueError) as error:",
-        ("unit/test_judge.py::test_bad_value[nested 100,000 deep]",),
+        ("unit/test_judge_event_types.py::test_what_an_event_types_own_code_raises",),
+    ),
+    Mutant(
+        "a StopIteration ends the chunk",
+        ("step 11", "records"),
+        _JUDGE,
+        "if index == len(values):",
+        "if True:",
+        ("unit/test_judge_event_types.py::test_what_an_event_types_own_code_raises",),
+    ),
+    Mutant(
+        "rules hold before the clean-up only",
+        ("step 11", "records"),
+        _JUDGE,
+        "if check.field in changed and",
+        "if False and",
+        ("unit/test_judge.py::test_rules_hold_for_what_the_clean_up_makes",),
+    ),
+    Mutant(
+        "bounds hold before the clean-up only",
+        ("step 11", "records"),
+        _JUDGE,
+        "            if name in changed:",
+        "            if False:",
+        ("unit/test_judge.py::test_rules_hold_for_what_the_clean_up_makes",),
     ),
     Mutant(
         "unknown fields aren't counted",
@@ -60,7 +93,7 @@ RECORDS = (
     Mutant(
         "rules of texts aren't checked",
         ("step 11", "records"),
-        _JUDGE,
+        _RULES,
         "pc.match_substring_regex(array, pattern)",
         'pc.match_substring_regex(array, "")',
         ("unit/test_judge.py::test_bad_value[no UUID]",),

@@ -83,6 +83,28 @@ BAD = (
     Bad(63, "null for text", _field("username", b"null"), "invalid_event", "$.username"),
     Bad(63, "blank text", _field("username", b'" \\t "'), "invalid_event", "username"),
     Bad(63, "no e-mail address", _field("email", b'"nobody"'), "invalid_event", "is not an e-mail address"),
+    Bad(150, "blank name: ideographic space", _field("username", '"\u3000"'.encode()), "invalid_event", "is blank"),
+    Bad(
+        106,
+        "blank name: shows nothing",
+        _field("username", rb'"\u200b\ufeff\u2060\u3164"'),
+        "invalid_event",
+        "is blank",
+    ),
+    Bad(
+        106, "address of blanks", _field("email", '"\u00a0@\u00a0"'.encode()), "invalid_event", "not an e-mail address"
+    ),
+    Bad(150, "domain of blanks", _field("email", rb'"ada@\u2003\u000b"'), "invalid_event", "not an e-mail address"),
+    Bad(
+        106,
+        "blank in an address",
+        _field("email", rb'"a\u3000b@example.com"'),
+        "invalid_event",
+        "not an e-mail address",
+    ),
+    Bad(
+        106, "BOM at an address", _field("email", rb'"\ufeffada@example.com"'), "invalid_event", "not an e-mail address"
+    ),
     Bad(63, "no UUID", _field("event_id", b'"1"'), "invalid_event", "is not a UUID"),
     Bad(63, "naive time", _field("signed_up_at", b'"2026-01-02T03:04:05"'), "invalid_event", "$.signed_up_at"),
     Bad(63, "no time", _field("signed_up_at", b'"yesterday"'), "invalid_event", "$.signed_up_at"),

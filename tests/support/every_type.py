@@ -81,7 +81,12 @@ SIGN_UP_JSON = {
     "event_id": hostile.id_json,
     "user_id": st.integers(0, 2**63 - 1).map(lambda n: b"%d" % n),
     "username": hostile.text_json,
-    "email": st.sampled_from([b'"A@B.example"', b'" a@b "', b'"\\u00e9@\\u00c9"', b'"a"']),
+    "email": st.sampled_from(
+        [
+            *[b'"A@B.example"', b'" a@b "', b'"\\u00e9@\\u00c9"', b'"\\u3000a@b\\u0085"'],
+            *[b'"a"', b'"\\u00a0@\\u00a0"', b'"\\u200ba@b"'],
+        ]
+    ),
     "country": st.sampled_from([b'"DE"', b'"FR"']),
     "plan": st.sampled_from([b'"free"', b'"team"']),
     "source": st.just(b'"ads"'),

@@ -17,6 +17,7 @@ from tests.support.records import Record, event_id
 TEXTS = (
     "", " ", "\t=1", "\r=1", "=cmd()", "+1", "-1", "@x", "\\.", "\n\\.\n", "\\N", "NULL", "null", "NaN", "nan", "inf",
     "true", '"', '""', "'", ",", "\r", "\n", "\r\n", "\x0b\x0c\x1c\x85", "\u2028\u2029", "\ufeff",
+    "\u3000", "\u00a0\u200b\u3164",
     "\uffff", "\U0010ffff", "\x7f", "\\", "\\\\", "\\x41", "e\u0301", "\u202e", "%s", "{}", "$1", "?", ";--",
     "x" * 70_000,
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 
@@ -14,6 +15,29 @@ from topicledger.warehouse.contract import WarehouseSettings
 
 Coordinates = tuple[str, int, int]
 """(topic_id, partition, offset)."""
+
+
+_ELSE = "\u00ad\u115f\u1160\u180e\u2800\u3164\ufeff\uffa0"
+"""The soft hyphen, fillers of Hangul, the vowel separator of Mongolian, the blank of braille, the byte order mark."""
+
+
+def is_blank(character: str) -> bool:
+    """Whether a character shows nothing, as the sign-ups' declaration has it."""
+    in_punctuation = unicodedata.category(character) == "Cf" and 0x2000 <= ord(character) <= 0x206F
+    reserved = character == "\u2065"
+    control = unicodedata.category(character) == "Cc"
+    return character.isspace() or control or in_punctuation or reserved or character in _ELSE
+
+
+def require_rules(username: str, email: str) -> None:
+    """Demand of a row what the declaration says of a name and of an e-mail address."""
+    for text in (username, email):
+        assert text == text.strip(), f"a row with the untrimmed {text!r}"
+    assert not all(map(is_blank, username)), f"a row with the blank name {username!r}"
+    local, domain = email.split("@")
+    assert local, f"a row with the address {email!r}"
+    assert domain, f"a row with the address {email!r}"
+    assert not any(map(is_blank, local + domain)), f"a row with the address {email!r}"
 
 
 @dataclass(frozen=True)
@@ -84,8 +108,10 @@ class Oracle:
         return {(topic_id, partition): (origin, position) for topic_id, partition, origin, position in found}
 
     def _rows(self) -> frozenset[Coordinates]:
-        """The rows' coordinates; each has the `event_id` that its record on the topic has."""
+        """The rows' coordinates; each has its record's `event_id`, and a name and an address as they are declared."""
         columns = "_kafka_topic_id, _kafka_partition, _kafka_offset, CAST(event_id AS varchar)"
+        for username, email in query(self._place, f"SELECT username, email FROM {self._table}"):
+            require_rules(username, email)
         found = query(self._place, f"SELECT {columns} FROM {self._table}")
         twice = [c for c, times in Counter((t, p, o) for t, p, o, _ in found).items() if times > 1]
         assert not twice, f"rows that are there twice: {twice[:3]}"

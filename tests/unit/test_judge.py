@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.bad_records import BAD, Bad
+from tests.support.oracle import is_blank, require_rules
 from tests.support.records import event_id, good, sign_up
 from topicledger.errors import SettingsError
 from topicledger.judge import Judge, Judged
@@ -88,6 +89,7 @@ def test_accepted_texts_can_be_stored(chunk: list[bytes]) -> None:
         assert not any("\0" in value for value in row.values() if isinstance(value, str))
         assert all(row[column.name] is not None for column in SIGNUPS.columns if not column.nullable)
         assert 1 <= row["signed_up_at"].year <= 9999
+        require_rules(row["username"], row["email"])
 
 
 @pytest.mark.parametrize("bad", BAD, ids=[bad.name for bad in BAD])
@@ -138,6 +140,96 @@ def test_clean_up_and_derived_columns() -> None:
     ).columns.to_pylist()
     assert (row["email"], row["email_domain"], row["full_name"]) == ("a@b.example", "b.example", "")
     assert str(row["signup_date"]) == "2025-12-31"
+
+
+def test_which_characters_are_blank() -> None:
+    """Of all characters, a name of a blank one alone is refused; around an address stands what is trimmed, no other."""
+    characters = [chr(code) for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF]
+    name, address = (check.pattern for check in SIGNUPS.checks)
+    named = pc.match_substring_regex(pa.array(characters), name).to_pylist()
+    assert [character for character, match in zip(characters, named, strict=True) if not match] == [
+        character for character in characters if is_blank(character)
+    ]
+    texts = pa.array([f"{character}a@b{character}" for character in characters])
+    around = pc.match_substring_regex(texts, address).to_pylist()
+    trimmed = pc.utf8_trim_whitespace(texts).to_pylist()
+    for character, match, text in zip(characters, around, trimmed, strict=True):
+        assert match == (text == "a@b" or not (is_blank(character) or character == "@"))
+
+
+def test_blanks_that_are_no_ascii_are_trimmed() -> None:
+    """White space is trimmed as Unicode has it; what has no width stays where a name shows something."""
+    [row] = JUDGE.chunk(
+        [good(1, username="\u3000\u200bAda\u200d\u00a0", email="\x0b\u2003Ada@B.example\x85")]
+    ).columns.to_pylist()
+    assert (row["username"], row["email"]) == ("\u200bAda\u200d", "ada@b.example")
+
+
+class Ruled(msgspec.Struct):
+    """An event with rules of each kind, which its clean-up can undo."""
+
+    id: str
+    name: str = "x"
+    code: Annotated[str, msgspec.Meta(min_length=1, description="never empty")] = "x"
+    word: Annotated[str, msgspec.Meta(pattern=r"^(?=\s*\w)")] | None = None
+    count: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
+    digits: str = "0"
+    mark: Annotated[str, msgspec.Meta(min_length=1)] = "x"
+
+
+def _trimmed(columns: Mapping[str, pa.Array[Any]]) -> dict[str, pa.Array[Any]]:
+    trimmed = {name: pc.utf8_trim_whitespace(columns[name]) for name in ("name", "code", "digits")}
+    word = pc.if_else(
+        pc.equal(columns["word"], pa.scalar("none")), None, pc.replace_substring(columns["word"], "a", "!")
+    )
+    count = pc.multiply(columns["count"], pa.scalar(2))
+    return {**columns, **trimmed, "word": word, "count": count, "digits": trimmed["digits"].cast(pa.int64())}
+
+
+RULED = Pipeline(
+    name="ruled",
+    topic="ruled",
+    event=Ruled,
+    columns=(
+        Column("id", "text"),
+        Column("name", "text"),
+        Column("code", "text"),
+        Column("word", "text", nullable=True),
+        Column("count", "int64"),
+        Column("digits", "int64"),
+    ),
+    key="id",
+    table="ruled",
+    clean=_trimmed,
+    checks=(Check("name", r"\S", "is blank"), Check("digits", r"^\s*\d+\s*$", "is no number")),
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"name": "\u3000"}, "name '' is blank after the clean-up"),
+        ({"name": " "}, "name ' ' is blank"),
+        ({"code": "\u00a0\t"}, "code '' after the clean-up: Expected `str` of length >= 1"),
+        ({"word": "apple"}, "word '!pple' after the clean-up: Expected `str` matching regex"),
+        ({"count": 6}, "count 12 after the clean-up: Expected `int` <= 10"),
+        ({"digits": "\u3000"}, "digits '\\u3000' is no number"),
+    ],
+)
+def test_rules_hold_for_what_the_clean_up_makes(changes: dict[str, Any], says: str) -> None:
+    """What a clean-up makes of a field keeps the field's checks and bounds, or the record is a dead letter."""
+    judged = Judge(RULED).chunk([_json({"id": "a", **changes}), _json({"id": "b"})])
+    assert [(index, reason.reason, str(reason)[: len(says)]) for index, reason in judged.rejected] == [
+        (0, "invalid_event", says)
+    ]
+    assert judged.columns.column(0).to_pylist() == ["b"]
+
+
+def test_rules_leave_null_and_other_types_alone() -> None:
+    """What the clean-up has made NULL breaks no rule, nor does a column of another type, or none of that name."""
+    judged = Judge(RULED).chunk([_json({"id": "a", "word": "none", "count": 5, "digits": " 12 ", "mark": " "})])
+    [row] = judged.columns.to_pylist()
+    assert (row["word"], row["count"], row["digits"]) == (None, 10, 12)
 
 
 def test_nothing_to_judge() -> None:

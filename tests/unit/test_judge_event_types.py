@@ -1,0 +1,264 @@
+"""The judge over all kinds of event types: what it counts, and what their own code raises."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import msgspec
+import pytest
+
+from topicledger.errors import SettingsError
+from topicledger.judge import Judge
+from topicledger.pipeline import Column, ColumnType, Pipeline
+
+_Any = TypeVar("_Any")
+
+
+class Base(msgspec.Struct):
+    """What the others are made of."""
+
+    id: str
+    count: int = 0
+
+
+class Tagged(Base, tag="pay"):
+    """A tag of its own."""
+
+
+class TaggedByName(Base, tag=True, tag_field="kind"):
+    """A tag that is the class's name."""
+
+
+class TaggedByFunction(Base, tag=str.lower):
+    """A tag that is made of the class's name."""
+
+
+class TaggedByNumber(Base, tag=7):
+    """A tag that is a number."""
+
+
+class Renamed(msgspec.Struct, rename="upper"):
+    """Other names in JSON."""
+
+    id: str
+    count: int = 0
+
+
+class Exact(Base, forbid_unknown_fields=True):
+    """An event type that has no unknown fields."""
+
+
+class KeywordsOnly(Base, kw_only=True, order=True, omit_defaults=True, weakref=True, dict=True):
+    """What else a Struct may be."""
+
+    first: int
+    tags: list[str] = msgspec.field(default_factory=list)
+
+
+class AsArray(Base, array_like=True):
+    """An event as a JSON array."""
+
+
+class AsTaggedArray(Base, array_like=True, tag="pay"):
+    """The same behind a tag."""
+
+
+class OfAny(Base, Generic[_Any]):
+    """A generic type, with another one in it."""
+
+    inner: Base | None = None
+    any: _Any | None = None
+
+
+def pipeline(event: type[msgspec.Struct], **columns: ColumnType) -> Pipeline:
+    """A pipeline that keeps some of an event's fields."""
+    return Pipeline(
+        name="own",
+        topic="own",
+        event=event,
+        columns=(
+            Column("id", "text"),
+            Column("count", "int64"),
+            *(Column(name, kind, nullable=True) for name, kind in columns.items()),
+        ),
+        key="id",
+        table="own",
+        clean=dict,
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "document", "unknown"),
+    [
+        (Tagged, {"type": "pay", "id": "a"}, 0),
+        (Tagged, {"id": "a", "kind": "pay", "count": 1}, 1),
+        (TaggedByName, {"kind": "TaggedByName", "id": "a"}, 0),
+        (TaggedByName, {"kind": "TaggedByName", "id": "a", "type": "x"}, 1),
+        (TaggedByFunction, {"type": "taggedbyfunction", "id": "a", "x": 1, "y": 2}, 2),
+        (TaggedByNumber, {"type": 7, "id": "a", "x": 1}, 1),
+        (Renamed, {"ID": "a", "COUNT": 1, "count": 2}, 1),
+        (KeywordsOnly, {"id": "a", "first": 1, "x": 2}, 1),
+        (AsArray, ["a", 1], 0),
+        (AsArray, ["a", 1, None, "x"], 2),
+        (AsTaggedArray, ["pay", "a"], 0),
+        (AsTaggedArray, ["pay", "a", 1, 2], 1),
+        (OfAny, {"id": "a", "inner": {"id": "b", "not": "counted"}, "any": {}, "x": 1}, 1),
+    ],
+)
+def test_unknown_fields_of_every_kind_of_struct(event: type[msgspec.Struct], document: Any, unknown: int) -> None:
+    """A record becomes a row whatever kind of Struct it is, and just the fields that it doesn't have are counted."""
+    judged = Judge(pipeline(event)).chunk([json.dumps(document).encode()] * 2)
+    assert not judged.rejected
+    assert judged.columns.column(0).to_pylist() == ["a", "a"]
+    assert judged.unknown_fields == 2 * unknown
+
+
+@pytest.mark.parametrize(
+    ("event", "document", "says", "unknown"),
+    [
+        (Tagged, {"type": "other", "id": "a", "x": 1}, "Invalid value 'other' - at `$.type`", 1),
+        (Exact, {"id": "a", "x": 1}, "unknown field `x`", 1),
+        (Base, ["a", 1, 2, 3], "Expected `object`, got `array`", 0),
+        (AsArray, {"id": "a"}, "Expected `array`, got `object`", 0),
+    ],
+)
+def test_what_no_struct_takes(event: type[msgspec.Struct], document: Any, says: str, unknown: int) -> None:
+    """A record with another tag, in another form, or with a field where none may be, is a dead letter."""
+    judged = Judge(pipeline(event)).chunk([json.dumps(document).encode()])
+    [(_, reason)] = judged.rejected
+    assert reason.reason == "invalid_event"
+    assert says in str(reason)
+    assert judged.unknown_fields == unknown
+
+
+class Described(Base):
+    """Fields that are flat, though msgspec describes them as something else."""
+
+    title: Annotated[str, msgspec.Meta(title="its title")] = ""
+    choice: Literal["a", "b", None] = None  # noqa: PYI061 - not the same to msgspec
+    either: Literal["a", 1] = 1
+    perhaps: str | msgspec.UnsetType = msgspec.UNSET
+
+
+def test_fields_that_are_flat_in_spite_of_their_description() -> None:
+    """A titled field, a choice with null and a field that may be unset reach the clean-up; the last two as NULL."""
+    judge = Judge(pipeline(Described, title="text", choice="text", perhaps="text"))
+    judged = judge.chunk([b'{"id":"a","title":"t","choice":"b","perhaps":"p"}', b'{"id":"a","either":"a"}'])
+    assert not judged.rejected
+    assert judged.columns.to_pylist() == [
+        {"id": "a", "count": 0, "title": "t", "choice": "b", "perhaps": "p"},
+        {"id": "a", "count": 0, "title": "", "choice": None, "perhaps": None},
+    ]
+
+
+class SpeechlessError(Exception):
+    """An exception whose message raises."""
+
+    def __str__(self) -> str:
+        """Raise."""
+        raise KeyError
+
+
+def _noted(_event: Own) -> None:
+    error = LookupError("first\0 \ud800" + "x" * 10_000)
+    error.add_note("second")
+    raise error
+
+
+def _raising(error: BaseException | type[BaseException]) -> Callable[[Own], None]:
+    def raise_it(_event: Own) -> None:
+        raise error
+
+    return raise_it
+
+
+OWN_CODE: Mapping[str, Callable[[Own], object]] = {
+    "key": _raising(KeyError("x")),
+    "value": _raising(ValueError),
+    "stop": _raising(StopIteration),
+    "text": _raising(SpeechlessError),
+    "memory": _raising(MemoryError),
+    "exit": _raising(SystemExit),
+    "notes": _noted,
+    "recursion": lambda event: event.__post_init__(),
+    "inner": lambda _event: msgspec.json.decode('{"'),
+    "type": lambda event: setattr(event, "count", object()),
+    "surrogate": lambda event: setattr(event, "id", "\ud800"),
+    "gone": lambda event: delattr(event, "id"),
+}
+"""What an event type may do after it was decoded."""
+
+
+class Own(Base):
+    """An event type with code of its own, which a record's `id` chooses."""
+
+    seen: set[Any] = msgspec.field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Do what the event says."""
+        OWN_CODE.get(self.id, id)(self)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "says"),
+    [
+        ({"id": "key"}, "invalid_event", "the event type raised KeyError: 'x'"),
+        ({"id": "value"}, "invalid_event", "the event type raised ValueError"),
+        ({"id": "notes"}, "invalid_event", "the event type raised LookupError: first\\u0000 \\ud800xx"),
+        ({"id": "stop"}, "invalid_event", "the event type raised StopIteration"),
+        ({"id": "recursion"}, "invalid_event", "the event type raised RecursionError: maximum recursion depth"),
+        ({"id": "inner"}, "invalid_event", "the event type raised msgspec.DecodeError: Input data was truncated"),
+        ({"id": "text"}, "invalid_event", "the event type raised tests.unit.test_judge_event_types.SpeechlessError: <"),
+        ({"id": "key", "unknown": 1}, "invalid_event", "the event type raised KeyError: 'x'"),
+        ({"id": "x", "seen": [[1]]}, "invalid_event", "the event type raised TypeError: unhashable type: 'list'"),
+        ({"id": "gone"}, "invalid_event", "the event type raised AttributeError: "),
+        ({"id": "type"}, "out_of_range", "count doesn't fit int64"),
+        ({"id": "surrogate"}, "out_of_range", "id doesn't fit string"),
+    ],
+)
+def test_what_an_event_types_own_code_raises(fields: dict[str, Any], reason: str, says: str) -> None:
+    """Whatever the event type's own code raises for a record costs that record only, and is named."""
+    values = [json.dumps(event).encode() for event in ({"id": "a"}, fields, {"id": "b"}, fields, {"id": "c"})]
+    judged = Judge(pipeline(Own)).chunk(values)
+    assert judged.columns.column(0).to_pylist() == ["a", "b", "c"]
+    assert [(index, rejected.reason) for index, rejected in judged.rejected] == [(1, reason), (3, reason)]
+    for _, rejected in judged.rejected:
+        assert str(rejected).startswith(says)
+        assert len(str(rejected).encode()) < 600
+        assert "\0" not in str(rejected)
+
+
+class OwnDefault(Base):
+    """A default that is made by code."""
+
+    made: int = msgspec.field(default_factory=lambda: [][0])
+
+
+def test_a_default_that_raises() -> None:
+    """So is what a default's own code raises, where a record needs the default."""
+    judged = Judge(pipeline(OwnDefault)).chunk([b'{"id":"a","made":1}', b'{"id":"b"}'])
+    [(index, rejected)] = judged.rejected
+    assert (index, str(rejected)) == (1, "the event type raised IndexError: list index out of range")
+
+
+@pytest.mark.parametrize(("value", "error"), [(b'{"id":"memory"}', MemoryError), (b'{"id":"exit"}', SystemExit)])
+def test_what_is_no_records_fault_passes(value: bytes, error: type[BaseException]) -> None:
+    """Memory that is short, and what ends a process, make no dead letter."""
+    with pytest.raises(error):
+        Judge(pipeline(Own)).chunk([b'{"id":"a"}', value])
+
+
+class Registered(Base):
+    """A type that can't be derived from just so."""
+
+    def __init_subclass__(cls, *, registry: str, **options: Any) -> None:
+        """Want an argument."""
+        super().__init_subclass__(**options)
+
+
+def test_an_event_type_that_cant_be_derived_from() -> None:
+    """An event type whose subclasses want arguments is refused before the first record."""
+    with pytest.raises(SettingsError, match=r"event type Registered, .*: TypeError: .* 'registry'\. Let it"):
+        Judge(pipeline(Registered))
