@@ -69,7 +69,7 @@ def test_reasons_of_dead_letters_are_the_judges() -> None:
     """operations.md lists every reason that the judge gives, and no other."""
     given = {
         ast.literal_eval(node.args[0])
-        for module in ("judge", "rejections")
+        for module in ("judge", "rejections", "rules")
         for node in ast.walk(parsed(f"src/topicledger/{module}.py"))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "RejectedRecord"
     }
