@@ -133,14 +133,14 @@ def consume_batch(
         SettingsError: A person must fix a connection, a grant, the topic or the parameter.
     """
     accepted, judge = parse_accepted(accept), Judge(pipeline)
-    with_retries("preparing the tables", warehouse.ensure_tables)
     with TopicObserver(kafka, pipeline.topic) as observer:
         # 3 to 7
-        plan = Planner(observer, warehouse, pipeline, run, receipt, accepted).plan()
+        planner = Planner(observer, warehouse, pipeline, run, receipt, accepted)
+        plan = planner.plan()
         _log_plan(plan)
         crash_point("step-07.planned")
         # 8 to 12
-        return _read_and_stage(_Attempt(kafka, root, pipeline, run, receipt, observer), plan, judge)
+        return _read_and_stage(_Attempt(kafka, root, pipeline, run, receipt, observer, planner), plan, judge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +151,7 @@ class _Attempt:
     run: Run
     receipt: Receipt | None
     observer: TopicObserver
+    planner: Planner
 
 
 def _read_and_stage(attempt: _Attempt, plan: Plan, judge: Judge) -> StagedResult:
@@ -167,6 +168,8 @@ def _read_and_stage(attempt: _Attempt, plan: Plan, judge: Judge) -> StagedResult
         unchecked = check_jumps(kafka, plan.topic, group_id, reading)
         crash_point("step-10.jumps_read_again")
         reading.tally.require_within_budget(attempt.pipeline.error_budget)
+        # 4: nothing was created before the declaration has held for the batch
+        attempt.planner.begin_books()
         # 12
         files = batch.finish_files()
         crash_point("step-12.files_renamed")

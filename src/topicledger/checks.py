@@ -23,9 +23,6 @@ from topicledger.staging.connect import open_root
 from topicledger.warehouse.connect import open_warehouse
 from topicledger.warehouse.contract import Warehouse, WarehouseSettings
 
-_NOT_CREATED_YET = ("tables are missing", "there is no DuckDB file", "there is no ledger at")
-"""How the warehouses say that nothing was created yet, which is no problem before the first run."""
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -41,22 +38,6 @@ def one_line(error: TopicLedgerError) -> str:
     return f"{first} (`topicledger check --ddl` prints the statements)" if statements else first
 
 
-def has_tables(settings: WarehouseSettings, pipeline: Pipeline) -> bool:
-    """Compare the tables, creating none. False: they aren't there, and the first run may create them.
-
-    Raises:
-        TopicLedgerError: What would stop a run.
-    """
-    try:
-        warehouse = open_warehouse(settings, replace(pipeline, create_tables=False))
-        with_retries("comparing the tables", warehouse.ensure_tables)
-    except SettingsError as error:
-        if pipeline.create_tables and _says_nothing_is_there(error):
-            return False
-        raise
-    return True
-
-
 def require_ledger(settings: WarehouseSettings, pipeline: Pipeline) -> None:
     """Do nothing when there is a ledger to look at, whatever else a run would stumble over.
 
@@ -64,22 +45,19 @@ def require_ledger(settings: WarehouseSettings, pipeline: Pipeline) -> None:
         SettingsError: Nothing was created yet.
         RetriableError: The warehouse isn't reachable.
     """
+    # Whoever creates them: what is asked is whether they are there.
+    warehouse = open_warehouse(settings, replace(pipeline, create_tables=True))
     try:
-        there = has_tables(settings, pipeline)
+        there = _has_tables(warehouse)
     except TopicLedgerError as error:
         if error.retriable:
             raise
-        there = not _says_nothing_is_there(error)
+        there = True
     if not there:
-        target = open_warehouse(settings, pipeline).target
         raise SettingsError(
-            f"connection {settings.conn_id} has no ledger of {target}; the first run creates it. When there have been "
-            "runs, correct the connection, or name the DAG file by --dag-file"
+            f"connection {settings.conn_id} has no ledger of {warehouse.target}; the first run creates it. When there "
+            "have been runs, correct the connection, or name the DAG file by --dag-file"
         )
-
-
-def _says_nothing_is_there(error: TopicLedgerError) -> bool:
-    return any(text in str(error) for text in _NOT_CREATED_YET)
 
 
 def known_positions(settings: WarehouseSettings, pipeline: Pipeline) -> list[Position]:
@@ -88,7 +66,13 @@ def known_positions(settings: WarehouseSettings, pipeline: Pipeline) -> list[Pos
     Raises:
         TopicLedgerError: What would stop a run.
     """
-    return _positions(open_warehouse(settings, pipeline), pipeline) if has_tables(settings, pipeline) else []
+    warehouse = open_warehouse(settings, pipeline)
+    _has_tables(warehouse)
+    return _positions(warehouse, pipeline)
+
+
+def _has_tables(warehouse: Warehouse) -> bool:
+    return with_retries("comparing the tables", warehouse.compare_tables)
 
 
 def _positions(warehouse: Warehouse, pipeline: Pipeline) -> list[Position]:
@@ -115,7 +99,7 @@ def check_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> tuple[li
         warehouse = open_warehouse(settings, pipeline)
         access = with_retries("asking the warehouse for grants", warehouse.access)
         findings += [Finding("problem", f"{conn_id}: {problem}") for problem in access.problems]
-        if not has_tables(settings, pipeline):
+        if not _has_tables(warehouse):
             findings += [Finding("note", f"{conn_id}: {note}") for note in access.notes]
             known = _left_over(warehouse, pipeline)
             if known:

@@ -20,8 +20,10 @@ POINTS = (
     "step-02.acknowledged",
     "step-02.receipt_made",
     "step-03.topic_id_checked",
-    "step-04.inside_transaction",  # where a partition has no position yet
     "step-04.positions_read",
+    "step-04.tables_there",  # where a partition has no position yet, as the next two; between steps 11 and 12
+    "step-04.inside_transaction",
+    "step-04.books_begun",
     "step-05.truncations_looked_for",
     "step-05.set_back",  # where a truncation was accepted
     "step-06.losses_accepted",

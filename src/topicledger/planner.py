@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from topicledger.crash_points import crash_point
-from topicledger.errors import RetriableError
+from topicledger.errors import RetriableError, SettingsError
 from topicledger.kafka.topic import TopicObserver
 from topicledger.model import planning
 from topicledger.model.acceptance import Accepted, Loss
@@ -27,7 +27,9 @@ _LOOK_AGAIN_S = 0.2
 
 
 class Planner:
-    """Plans one attempt of one run. What it writes to the ledger it writes in transactions of their own.
+    """Plans one attempt of one run, and begins the books when what it planned was judged.
+
+    What it writes to the ledger it writes in transactions of their own.
 
     Args:
         observer: Asks the broker about the topic.
@@ -53,15 +55,22 @@ class Planner:
         self._run = run
         self._receipt = receipt
         self._accepted = accepted
+        self._added: Sequence[Position] = ()
+        self._recorded: list[str] = []
 
     def plan(self) -> Plan:
         """Plan anew. Killed at any point and repeated, it gives what the topic and the ledger then say.
 
+        Of the warehouse nothing is created, and nothing is written but an accepted truncation.
+
         Raises:
-            IntegrityError: Offsets were lost or the topic was recreated, and nobody accepted exactly that.
+            IntegrityError: Offsets were lost or the topic was recreated, and nobody accepted exactly that, or a table
+                isn't as declared.
             RetriableError: Broker or warehouse don't answer, or an open transaction hides records of this run.
-            SettingsError: The topic is missing, or a grant is.
+            SettingsError: The topic is missing, or a grant is, also one to create the tables that are missing.
         """
+        if not with_retries("comparing the tables", self._warehouse.compare_tables):
+            self._require_access()
         # 3
         state = with_retries(f"connecting for {self._pipeline.topic}", self._observer.state)
         known = self._known()
@@ -69,14 +78,10 @@ class Planner:
         crash_point("step-03.topic_id_checked")
         state = self._stable(state)
         # 4
-        recorded = [f"topic_id:{state.topic_id}"] if recreated else []
-        added = planning.missing_positions(state, known, self._receipt, self._pipeline.origin)
-        if added:
-            row = self._acceptance(state.topic_id, recorded) if recorded else None
-            with_retries("adding positions", lambda: self._warehouse.add_positions(added, row))
-            known = self._known()
+        self._recorded = recorded = [f"topic_id:{state.topic_id}"] if recreated else []
+        self._added = planning.missing_positions(state, known, self._receipt, self._pipeline.origin)
         crash_point("step-04.positions_read")
-        positions = planning.current_positions(state, known, self._receipt)
+        positions = planning.current_positions(state, [*known, *self._added], self._receipt)
         # 5
         truncations = planning.find_truncations(state, positions, self._receipt)
         truncations += self._grown_again(state, positions)
@@ -102,6 +107,32 @@ class Planner:
             accepted=[*recorded, *map(str, gaps)],
             max_records=self._pipeline.max_records,
         )
+
+    def begin_books(self) -> None:
+        """Step 4, once the planned batch was judged: create what is missing, and write where new books begin.
+
+        It does nothing where the ledger has a position of every planned partition, and a repeat changes nothing. A kill
+        leaves tables, or tables and positions: the next try plans from what is there.
+
+        Raises:
+            RetriableError: The warehouse doesn't answer, or another run began the books elsewhere meanwhile.
+            SettingsError: A grant is missing.
+        """
+        added, recorded = self._added, self._recorded
+        if not added:
+            return
+        with_retries("preparing the tables", self._warehouse.ensure_tables)
+        crash_point("step-04.tables_there")
+        row = self._acceptance(added[0].topic_id, recorded) if recorded else None
+        with_retries("adding positions", lambda: self._warehouse.add_positions(added, row))
+        planning.require_begun(added, self._known())
+        crash_point("step-04.books_begun")
+
+    def _require_access(self) -> None:
+        """Refuse up front what creating the tables would be refused after everything was read."""
+        problems = with_retries("asking for grants", self._warehouse.access).problems
+        if problems:
+            raise SettingsError(f"{self._warehouse.target} can't be created: {'; '.join(problems)}")
 
     def _known(self) -> Sequence[Position]:
         return with_retries("reading the ledger", lambda: self._warehouse.positions(self._pipeline.topic))

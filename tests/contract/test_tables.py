@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.contract.batches import COLUMNS, Batch, load, origin
@@ -20,6 +22,21 @@ def test_tables_are_created_once(place: Place) -> None:
     assert warehouse.target == place.target("events")
     for table in ("events", "events_dead_letters", "topicledger_batches"):
         assert place.query(f"SELECT COUNT(*) FROM {place.schema}.{table}") == [(0,)]
+
+
+def test_comparing_creates_nothing(place: Place) -> None:
+    """Nothing is there and nothing gets there, no file or folder either; only once all is there, it is said."""
+    warehouse = place.warehouse()
+    for _ in range(2):
+        assert not warehouse.compare_tables()
+        assert list(warehouse.positions("events")) == []
+    for path in filter(None, (place.settings.host, place.settings.extra.get("path"))):
+        assert place.kind == "postgres" or not Path(path).parent.joinpath(path).exists()
+    origin(place.ready("others"))
+    assert not warehouse.compare_tables()
+    assert list(warehouse.positions("events")) == []
+    warehouse.ensure_tables()
+    assert warehouse.compare_tables()
 
 
 def test_another_schema_is_created(place: Place) -> None:

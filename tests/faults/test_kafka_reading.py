@@ -144,15 +144,15 @@ def test_a_topic_that_was_compacted(place: WarehouseSettings, tmp_path: Path) ->
 
 
 @pytest.mark.fault(88, "stopped")
-def test_killed_after_its_first_plan_then_retention(case: Case, tmp_path: Path) -> None:
-    """A first run that dies after planning has fixed where the books begin: what retention takes then is named."""
+def test_killed_with_its_books_begun_then_retention(case: Case, tmp_path: Path) -> None:
+    """A first run that dies with its batch judged has fixed where the books begin: what retention takes is named."""
     crash_dir = tmp_path / "crash"
     crash_dir.mkdir()
     case.send(sign_ups(range(10)))
     oracle = case.oracle()
     oracle.read()
     run = OneRun(case)
-    assert not run_step(run, "consume", (crash_dir, "step-07.planned"))
+    assert not run_step(run, "consume", (crash_dir, "step-04.books_begun"))
     case.topics.delete_records(case.topic, 0, 4)
     with pytest.raises(IntegrityError, match=r"partition 0: offsets \[0, 4\), 4 in all, were deleted") as refused:
         run.consume()
@@ -161,6 +161,23 @@ def test_killed_after_its_first_plan_then_retention(case: Case, tmp_path: Path) 
     assert (accounts.loaded, accounts.gap) == (6, 4)
     topic_id = case.topics.topic_id(case.topic)
     oracle.require_every_record_once(lost=frozenset((topic_id, 0, offset) for offset in range(4)))
+
+
+@pytest.mark.fault(132, "goes on")
+def test_killed_before_its_books_begin_then_retention(duckdb_case: Case, tmp_path: Path) -> None:
+    """A first run that dies before its batch was judged leaves nothing: the books begin at what the next try finds."""
+    case, crash_dir = duckdb_case, tmp_path / "crash"
+    crash_dir.mkdir()
+    case.send(sign_ups(range(10)))
+    run = OneRun(case)
+    run.produce((record.key, record.value) for record in sign_ups(range(10, 14)))
+    assert not run_step(run, "consume", (crash_dir, "step-07.planned"))
+    assert not Path(str(case.place.host)).exists()
+    ends = case.topics.ends(case.topic)
+    case.topics.delete_records(case.topic, 0, 4)
+    accounts = run.finish()
+    assert (accounts.loaded, accounts.gap, accounts.acked_seen) == (sum(ends.values()) - 4, 0, 4)
+    case.oracle().require_every_record_once()
 
 
 def flip(segment: Path, text: bytes, other: bytes) -> None:

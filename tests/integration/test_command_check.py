@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Command, connected, problems
-from tests.support.looking import query
-from tests.support.object_store import ObjectStore
+from tests.support.looking import contents, query
 from tests.support.places import duckdb_file, lake_folder
 from tests.support.records import left_open, sign_ups
 from tests.support.steps import Case, make_case, run_steps
@@ -29,17 +28,6 @@ def place(request: pytest.FixtureRequest) -> WarehouseSettings:
     found = request.getfixturevalue(f"{getattr(request, 'param', 'duckdb')}_settings")
     assert isinstance(found, WarehouseSettings)
     return found
-
-
-def contents(place: WarehouseSettings, store: ObjectStore | None) -> object:
-    """What is in a warehouse, however it keeps it."""
-    if place.conn_type == "postgres":
-        return query(place, "SELECT table_schema, table_name FROM information_schema.tables ORDER BY 1, 2")
-    if place.conn_type == "aws":
-        assert store is not None
-        return store.keys(place)
-    path = Path(place.extra["path"] if place.conn_type == "fs" else str(place.host))
-    return path.parent.exists(), path.exists(), sorted(str(p) for p in path.rglob("*"))
 
 
 @pytest.mark.parametrize("place", EVERY, indirect=True)

@@ -18,9 +18,9 @@ from tests.support.looking import query
 from tests.support.places import duckdb_file, lake_folder
 from tests.support.records import sign_ups
 from tests.support.secure_broker import Grant, SecureBroker
-from tests.support.steps import Case, make_case, run_steps
+from tests.support.steps import Case, OneRun, make_case, run_steps
 from tests.support.topics import Topics
-from topicledger.errors import RetriableError
+from topicledger.errors import RetriableError, SettingsError
 from topicledger.warehouse.contract import WarehouseSettings
 
 
@@ -66,6 +66,21 @@ def test_grants_in_postgresql(
     assert names == ["TEMPORARY", "USAGE", *(of_tables if there else ["CREATE"])]
     case.send(sign_ups(range(5)))
     assert run_steps(case, "as_role").accounts.loaded == 5
+
+
+def test_tables_that_may_not_be_created(
+    topics: Topics, postgres_settings: WarehouseSettings, role: WarehouseSettings, tmp_path: Path
+) -> None:
+    """A run is refused what creating its tables would be refused before it asks for its topic, as the check says it."""
+    case = dataclasses.replace(make_case(topics, postgres_settings, tmp_path), place=role).changed(
+        topic="no_such_topic"
+    )
+    for granted in (f"TEMPORARY ON DATABASE {role.schema}", "USAGE ON SCHEMA public"):
+        query(postgres_settings, f'GRANT {granted} TO "{role.login}"')
+    with pytest.raises(
+        SettingsError, match=r"user_signups can't be created: user \S+ lacks CREATE on SCHEMA .*: GRANT"
+    ):
+        OneRun(case).consume()
 
 
 def test_a_schema_that_this_user_may_not_create(

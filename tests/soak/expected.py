@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.support.oracle import Coordinates
@@ -52,38 +52,44 @@ class Books:
         """Whether every partition of the topic has a position."""
         return all((log.topic_id, p) in self.position for p in log.high)
 
-    def needed(self, log: Log) -> list[str]:
-        """What a person must accept before the topic can be read, as the errors print it; no position: nothing."""
+    def needed(self, log: Log, receipt: Receipt | None, accept: Sequence[str]) -> list[str]:
+        """What a person must accept besides before the topic can be read, as the errors print it."""
         if self.position and not any(topic_id == log.topic_id for topic_id, _ in self.position):
-            return [f"topic_id:{log.topic_id}"]
-        positions = {p: self.position.get((log.topic_id, p), low) for p, low in log.low.items()}
-        return [f"gap:{p}:{positions[p]}:{low}" for p, low in log.low.items() if low > positions[p]]
+            entry = f"topic_id:{log.topic_id}"
+            if entry not in accept:
+                return [entry]
+        position = self.begun(log, receipt).position
+        starts = {p: position[log.topic_id, p] for p in log.low}
+        return [f"gap:{p}:{starts[p]}:{low}" for p, low in log.low.items() if low > starts[p]]
 
-    def begin(self, log: Log, receipt: Receipt | None) -> None:
-        """Step 4: partitions without a position get one."""
+    def begun(self, log: Log, receipt: Receipt | None) -> Books:
+        """Step 4: the same, where partitions without a position have one, as a batch that is judged leaves it."""
+        begun = replace(self, origin=dict(self.origin), position=dict(self.position))
         produced = {r.partition: r.start for r in receipt.ranges} if receipt else {}
-        first = not self.position
         for partition, low in log.low.items():
-            start = min(low, produced.get(partition, low)) if first else 0
-            self.origin.setdefault((log.topic_id, partition), start)
-            self.position.setdefault((log.topic_id, partition), start)
+            start = 0 if self.position else min(low, produced.get(partition, low))
+            begun.origin.setdefault((log.topic_id, partition), start)
+            begun.position.setdefault((log.topic_id, partition), start)
+        return begun
 
     def refusal(self, log: Log, receipt: Receipt | None, accept: Sequence[str]) -> str | None:
-        """Steps 3 to 6: a part of the sentence that planning must end with, or None when it must go through."""
+        """Steps 3 to 6: a part of the sentence that planning must end with, or None: then the books begin."""
         if receipt is not None and receipt.topic_id != log.topic_id:
             return "Clear generate_and_produce_data"
-        needed = self.needed(log)
-        if needed and needed[0].startswith("topic_id:") and needed[0] not in accept:
+        needed = self.needed(log, receipt, accept)
+        if needed and needed[0].startswith("topic_id:"):
             return _accept(needed)
-        self.begin(log, receipt)
+        begun = self.begun(log, receipt)
         ranges = receipt.ranges if receipt else ()
-        if any(r.end > r.start < self.origin[log.topic_id, r.partition] for r in ranges):
+        if any(r.end > r.start < begun.origin[log.topic_id, r.partition] for r in ranges):
             return "Clear generate_and_produce_data"
-        gaps = self.needed(log)
-        early = [entry for entry in accept if entry not in gaps and not self._passed(log, entry)]
+        early = [entry for entry in accept if entry not in needed and not begun._passed(log, entry)]
         if early:
             return f"accept names {', '.join(early)}, which is not what is lost"
-        return None if set(gaps) <= set(accept) else _accept(gaps)
+        if set(needed) <= set(accept):
+            self.origin, self.position = begun.origin, begun.position
+            return None
+        return _accept(needed)
 
     def planned(self, log: Log, after: Log, staged: dict[int, tuple[int, int, int]], cap: int | None) -> Planned:
         """Steps 5 to 7: what was staged starts where the books stand, and ends at the log's end or by the cap.

@@ -14,7 +14,7 @@ import duckdb
 import psycopg
 
 from tests.docs.pages import fences, read
-from tests.support.object_store import fetch
+from tests.support.object_store import ObjectStore, fetch
 from tests.support.snowflake_emulator import look
 from topicledger.warehouse.contract import WarehouseSettings
 
@@ -38,6 +38,24 @@ def query(place: WarehouseSettings, statement: str) -> list[tuple[Any, ...]]:
 def count(place: WarehouseSettings, table: str) -> int:
     """Number of rows of a table."""
     return int(query(place, f"SELECT COUNT(*) FROM {table}")[0][0])
+
+
+def has_table(place: WarehouseSettings, table: str) -> bool:
+    """Whether a database has such a table; one that isn't there yet has none."""
+    if place.conn_type == "duckdb" and not Path(str(place.host)).exists():
+        return False
+    return bool(query(place, f"SELECT 1 FROM information_schema.tables WHERE table_name = '{table}'"))
+
+
+def contents(place: WarehouseSettings, store: ObjectStore | None) -> object:
+    """What is in a warehouse, however it keeps it."""
+    if place.conn_type == "postgres":
+        return query(place, "SELECT table_schema, table_name FROM information_schema.tables ORDER BY 1, 2")
+    if place.conn_type == "aws":
+        assert store is not None
+        return store.keys(place)
+    path = Path(place.extra["path"] if place.conn_type == "fs" else str(place.host))
+    return path.parent.exists(), path.exists(), sorted(str(p) for p in path.rglob("*"))
 
 
 def is_lake(place: WarehouseSettings) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 import pytest
 from confluent_kafka import Uuid
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from topicledger.errors import IntegrityError, SettingsError
+from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.kafka.topic import written_id
 from topicledger.model import planning
 from topicledger.model.acceptance import Accepted, Loss, parse_accepted
@@ -112,6 +113,18 @@ def test_later_partitions_begin_at_zero(origin: str) -> None:
     """A partition that appears later is read from 0, and positions that are there are left alone."""
     added = planning.missing_positions(topic((0, 5, 5), (3, 7, 7)), [at(0, 4)], None, origin)
     assert [(p.partition, p.origin, p.position) for p in added] == [(1, 0, 0)]
+
+
+def test_books_begun_by_another_run() -> None:
+    """A plan made before the books began holds when it fits behind where another run began them, else not."""
+    planned = [at(0, 4), at(1, 0)]
+    planning.require_begun(planned, planned)
+    planning.require_begun(planned, [at(0, 9, origin=4), at(1, 7, origin=0)])
+    for wrong in (at(0, 9, origin=5), at(0, 3, origin=0), msgspec.structs.replace(at(0, 4), generation=2)):
+        with pytest.raises(RetriableError, match=r"partition 0 of t: planned was from 4, .*plan again"):
+            planning.require_begun(planned, [wrong, at(1, 0)])
+    with pytest.raises(RetriableError, match=r"partition 1 of t: .* its position is gone"):
+        planning.require_begun(planned, [at(0, 4)])
 
 
 def test_books_that_begin_after_the_receipt() -> None:

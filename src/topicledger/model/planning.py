@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from topicledger.errors import IntegrityError
+from topicledger.errors import IntegrityError, RetriableError
 from topicledger.model.acceptance import Accepted, Loss
 from topicledger.model.plan import OffsetRange, Plan, PlannedRange, Position, Receipt
 
@@ -74,7 +74,7 @@ def check_topic_id(state: TopicState, known: Sequence[Position], receipt: Receip
 def missing_positions(
     state: TopicState, known: Sequence[Position], receipt: Receipt | None, origin: str
 ) -> list[Position]:
-    """Step 4: position rows for the partitions that have none yet.
+    """Step 4: position rows for the partitions that have none yet; they are written when the batch was judged.
 
     The very first time the origin is as declared, but never after the receipt's start; partitions and accepted
     topics that appear later begin at 0, so that nothing of them is ever skipped.
@@ -91,6 +91,30 @@ def missing_positions(
             start = min(start, starts.get(marks.partition, start))
         added.append(Position(state.topic, state.topic_id, marks.partition, origin=start, position=start))
     return added
+
+
+def require_begun(planned: Sequence[Position], known: Sequence[Position]) -> None:
+    """Step 4: the ledger has each position that was planned from, or one of another run behind which the plan fits.
+
+    Raises:
+        RetriableError: Another run was first and began elsewhere; what was planned would leave records out.
+    """
+    there = {(position.topic_id, position.partition): position for position in known}
+    for position in planned:
+        found = there.get((position.topic_id, position.partition))
+        if found is None or found.generation != position.generation:
+            said = "its position is gone or was set back"
+        elif not found.origin <= position.position <= found.position:
+            said = f"another run began the books at {found.origin} and is at {found.position}"
+        else:
+            continue
+        raise RetriableError(
+            f"partition {position.partition} of {position.topic}: planned was from {position.position}, meanwhile "
+            f"{said}. Nothing was staged: plan again",
+            topic=position.topic,
+            partition=position.partition,
+            offset=position.position,
+        )
 
 
 def current_positions(state: TopicState, known: Sequence[Position], receipt: Receipt | None) -> dict[int, Position]:

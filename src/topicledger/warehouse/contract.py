@@ -1,9 +1,11 @@
 """What a warehouse promises: who calls what, when, how often, and what a failure may leave.
 
-Planning (`consume_and_stage_data`) calls at every try of the task `ensure_tables`, then `positions`, and where there is
-reason `add_positions` (the first time, for new partitions, for an accepted topic_id) and `set_back` (once for each
-accepted truncation); all again for up to 30 s while they raise RetriableError. Each is a transaction of
-its own: a failure leaves all of a call or none of it, and a repeat changes nothing.
+Planning (`consume_and_stage_data`) calls at every try of the task `compare_tables`, where a table is missing `access`,
+then `positions`, and once for each accepted truncation `set_back`. It creates nothing. When the batch was judged and is
+within its error budget, and the plan has partitions without a position (the first time, new partitions, an accepted
+topic_id), it calls `ensure_tables`, `add_positions` and `positions` again. All are called again for up to 30 s while
+they raise RetriableError. Each is a transaction of its own: a failure leaves all of a call or none of it, and a repeat
+changes nothing.
 
 Loading (`load_staged_data`) calls, at every try and again for up to 30 s, `ensure_tables` and opens one `loading()`: in
 the order copy_staged, lock_positions, find_batch, count_staged, apply, advance, applied_sums, commit, each once. It
@@ -20,8 +22,8 @@ and locks nothing, commit creates the next one if nobody has, and the loser gets
 from a new `loading()`, where its own entry is found by find_batch, another's by the positions.
 
 Reconciling (`reconcile_batch`) calls `snapshot` in the same way, the command line `snapshot` and `history`; they only
-read. The command also calls `access`, whether the tables are there or not, and `audit`, once `ensure_tables` has
-passed them; both may come at any moment, beside a running load, and write nothing.
+read. The command also calls `compare_tables` and `access`, whether the tables are there or not, and `audit`, once
+`compare_tables` has passed them; all may come at any moment, beside a running load, and write nothing.
 
 Errors: `SettingsError` for what a person fixes (credentials, a missing grant, named; a column that differs is an
 IntegrityError naming it), `RetriableError` for what may pass (not reachable, locked, deadlock, statement timeout),
@@ -181,6 +183,17 @@ class Warehouse(Protocol):
     def ddl(self) -> str:
         """The statements that create the tables, for a DBA and for `topicledger check`."""
 
+    def compare_tables(self) -> bool:
+        """Compare what is there with what the pipeline declares. Creates nothing, no file and no folder either.
+
+        Returns:
+            Whether all is there; what is missing a run creates once its first batch was judged.
+
+        Raises:
+            SettingsError: A table is missing and the pipeline doesn't create tables, or a grant is missing.
+            IntegrityError: A column is missing, has another type or another nullability: it is named.
+        """
+
     def ensure_tables(self) -> None:
         """Create what is missing (when the pipeline says so) and compare what is there.
 
@@ -190,7 +203,7 @@ class Warehouse(Protocol):
         """
 
     def positions(self, topic: str) -> Sequence[Position]:
-        """This target's position rows of a topic, of every topic_id that it ever had."""
+        """This target's position rows of a topic, of every topic_id that it ever had; none where no ledger is yet."""
 
     def add_positions(self, positions: Sequence[Position], row: LedgerRow | None = None) -> None:
         """Step 4, in a transaction of its own: insert position rows that aren't there; leave others alone.

@@ -85,7 +85,11 @@ def duckdb_file(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
         return Audit(problems=(said,) if said else ())
 
     memory = Memory()
-    return SqlWarehouse(pipeline, DUCKDB, lambda create: DuckdbSession(settings, path, memory, create=create), asked)
+
+    def connect(create: bool) -> DuckdbSession:
+        return DuckdbSession(settings, path, memory, create=create)
+
+    return SqlWarehouse(pipeline, DUCKDB, connect, asked, there=path.exists)
 
 
 def require_schema(settings: WarehouseSettings, pipeline: Pipeline, database: str = "temp") -> None:

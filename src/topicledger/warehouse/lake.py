@@ -61,22 +61,27 @@ class Lake:
         """The statements that make views of the files in a DuckDB: there is nothing to be created for a load."""
         return "".join(f"{s};\n" for s in lake_views.ddl(self._store.location, self._tables, self._pipeline.key))
 
+    def compare_tables(self) -> bool:
+        """Compare the log's columns with what the pipeline declares, where there is a log. Creates nothing."""
+        tip = self._log.tip()
+        if tip is not None:
+            self._require_as_declared(tip)
+        elif not self._pipeline.create_tables:
+            raise SettingsError(
+                f"the pipeline declares create_tables=False and there is no ledger at {self._log.where}: correct "
+                "the connection's bucket, prefix or path, or let one run create it"
+            )
+        return tip is not None
+
     def ensure_tables(self) -> None:
         """Begin the log (when the pipeline says so), compare its columns, and see that the store keeps its word."""
-        tip = self._log.tip()
-        if tip is None:
-            if not self._pipeline.create_tables:
-                raise SettingsError(
-                    f"the pipeline declares create_tables=False and there is no ledger at {self._log.where}: correct "
-                    "the connection's bucket, prefix or path, or let one run create it"
-                )
-            tip = self._create()
-        self._columns(tip)
-        self._log.require_conditions(tip)
+        if not self.compare_tables():
+            self._require_as_declared(self._create())
 
     def positions(self, topic: str) -> Sequence[Position]:
-        """This target's positions of a topic, of every topic_id that it ever had."""
-        return tuple(p for p in self._log.require_tip().positions if p.topic == topic)
+        """This target's positions of a topic, of every topic_id that it ever had; none where no log is yet."""
+        tip = self._log.tip()
+        return tuple(p for p in tip.positions if p.topic == topic) if tip else ()
 
     def add_positions(self, positions: Sequence[Position], row: LedgerRow | None = None) -> None:
         """Step 4, an entry of its own: add positions that aren't there; leave others alone."""
@@ -134,6 +139,10 @@ class Lake:
 
     def close(self) -> None:
         """Do nothing: no call leaves a lock, a transaction or a file open."""
+
+    def _require_as_declared(self, tip: LogEntry) -> None:
+        self._columns(tip)
+        self._log.require_conditions(tip)
 
     def _columns(self, tip: LogEntry) -> tuple[LoggedColumn, ...]:
         """The log's columns and those that the declaration adds, which must be nullable.

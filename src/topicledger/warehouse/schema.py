@@ -20,6 +20,31 @@ def ddl(tables: Tables, dialect: Dialect) -> tuple[str, ...]:
     return (f"CREATE SCHEMA IF NOT EXISTS {dialect.quoted(tables.schema)}", *tables.ddl(dialect))
 
 
+def compare(session: Session, tables: Tables, dialect: Dialect, *, create: bool) -> bool:
+    """Compare what is there; create nothing.
+
+    Args:
+        session: Its transaction is open.
+        tables: The pipeline's.
+        dialect: The warehouse's.
+        create: Whether a run may create what is missing.
+
+    Returns:
+        Whether all is there.
+
+    Raises:
+        SettingsError: A table is missing and may not be created, or the ledger is of a newer version.
+        IntegrityError: A table differs from what the pipeline declares, or isn't one.
+    """
+    _require_tables(session, tables, dialect)
+    found = _found(session, tables, dialect)
+    missing = _missing(tables, found)
+    if missing and not create:
+        raise _not_created(tables, dialect, missing)
+    _require_as_declared(session, tables, dialect, {name: found[name] for name in found.keys() - missing})
+    return not missing
+
+
 def ensure(session: Session, tables: Tables, dialect: Dialect, *, create: bool) -> None:
     """Create what is missing, when allowed, and compare what is there.
 
@@ -29,17 +54,27 @@ def ensure(session: Session, tables: Tables, dialect: Dialect, *, create: bool) 
         SettingsError: A table is missing and may not be created, or the ledger is of a newer version.
         IntegrityError: A table differs from what the pipeline declares, or isn't one.
     """
-    _require_tables(session, tables, dialect)
-    found = _found(session, tables, dialect)
-    if _missing(tables, found):
-        if not create:
-            raise _not_created(tables, dialect, _missing(tables, found))
-        session.lock_creation()
-        found = _create(session, tables, dialect)
+    if compare(session, tables, dialect, create=create):
+        return
+    session.lock_creation()
+    found = _create(session, tables, dialect)
+    _require_as_declared(session, tables, dialect, {table.name: found[table.name] for table in tables.all})
+
+
+def has_ledger(session: Session, tables: Tables, dialect: Dialect) -> bool:
+    """Whether the positions' table is there."""
+    return tables.positions.name in _found(session, tables, dialect)
+
+
+def _require_as_declared(session: Session, tables: Tables, dialect: Dialect, found: _Found) -> None:
+    """Compare those tables of the pipeline that are in `found`."""
     for table in tables.all:
-        require_columns(table, found[table.name], dialect)
-    _require_unique_key(session, tables, dialect)
-    _require_version(session, tables)
+        if table.name in found:
+            require_columns(table, found[table.name], dialect)
+    if tables.rows.name in found:
+        _require_unique_key(session, tables, dialect)
+    if tables.version.name in found:
+        _require_version(session, tables)
 
 
 def require_fit(problems: Iterable[str]) -> None:

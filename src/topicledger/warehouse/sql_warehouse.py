@@ -29,6 +29,7 @@ class SqlWarehouse:
         connect: Opens a session; its argument says whether a database that isn't there may be created.
         access: What the user may not do with these tables; its second argument says whether missing ones are created.
         unfit: What keeps database or tables from holding and showing all that is loaded, a sentence each.
+        there: Whether there is a database that could be connected to.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class SqlWarehouse:
         connect: Callable[[bool], Session],
         access: Callable[[Tables, bool], Audit],
         unfit: Callable[[Session, Tables], Iterable[str]] = lambda _session, _tables: (),
+        there: Callable[[], bool] = lambda: True,
     ) -> None:
         self._pipeline = pipeline
         self._dialect = dialect
         self._connect = connect
         self._access = access
         self._unfit = unfit
+        self._there = there
         self._tables = Tables(pipeline, dialect)
         self._ledger = LedgerTables(self._tables, dialect)
 
@@ -56,6 +59,15 @@ class SqlWarehouse:
         """The statements that create the tables, for a DBA and for `topicledger check`."""
         return "".join(f"{statement};\n" for statement in schema.ddl(self._tables, self._dialect))
 
+    def compare_tables(self) -> bool:
+        """Compare what is there with what the pipeline declares. Creates nothing, no file and no folder either."""
+        create = self._pipeline.create_tables
+        if create and not self._there():
+            return False
+        with self._reading() as session:
+            schema.require_fit(self._unfit(session, self._tables))
+            return schema.compare(session, self._tables, self._dialect, create=create)
+
     def ensure_tables(self) -> None:
         """Create what is missing (when the pipeline says so) and compare what is there."""
         create = self._pipeline.create_tables
@@ -66,9 +78,12 @@ class SqlWarehouse:
             session.commit()
 
     def positions(self, topic: str) -> Sequence[Position]:
-        """This target's position rows of a topic, of every topic_id that it ever had."""
+        """This target's position rows of a topic, of every topic_id that it ever had; none where no ledger is yet."""
+        if not self._there():
+            return ()
         with self._reading() as session:
-            return self._ledger.positions(session, topic)
+            there = schema.has_ledger(session, self._tables, self._dialect)
+            return self._ledger.positions(session, topic) if there else ()
 
     def add_positions(self, positions: Sequence[Position], row: LedgerRow | None = None) -> None:
         """Step 4, in a transaction of its own: insert position rows that aren't there; leave others alone."""

@@ -6,5 +6,6 @@ ROLLBACK
 SELECT "BATCH_ID", "PLAN_ID", "PIPELINE", "TARGET", "RUN_ID", "TOPIC", "TOPIC_ID", TO_JSON("PLANNED"), TO_JSON("APPLIED"), TO_JSON("MANIFEST"), TO_JSON("RECEIPT"), TO_JSON("ACCOUNTS"), "SHA256", DATE_PART(EPOCH_MICROSECOND, "LOADED_AT") FROM "PUBLIC"."TOPICLEDGER_BATCHES" WHERE target = ? ORDER BY loaded_at DESC, batch_id, plan_id LIMIT 3; -- 1 bound
 ROLLBACK
 -- a session
+SELECT c.table_name, c.column_name, CASE WHEN c.data_type = 'NUMBER' THEN 'NUMBER(' || c.numeric_precision || ',' || c.numeric_scale || ')' WHEN c.collation_name NOT IN ('', 'utf8', 'bin') THEN 'VARCHAR COLLATE ' || c.collation_name WHEN c.data_type = 'TEXT' AND c.character_maximum_length >= 16777216 THEN 'VARCHAR' WHEN c.data_type = 'TEXT' THEN 'VARCHAR(' || c.character_maximum_length || ')' ELSE c.data_type END, c.is_nullable = 'NO', c.column_default IS NOT NULL FROM information_schema.columns c JOIN information_schema.tables t ON t.table_schema = c.table_schema AND t.table_name = c.table_name WHERE c.table_schema = ? AND t.table_type = 'BASE TABLE'; -- 1 bound
 SELECT "TOPIC", "TOPIC_ID", "PARTITION", "ORIGIN", "POSITION", "LEADER_EPOCH", "GENERATION" FROM "PUBLIC"."TOPICLEDGER_POSITIONS" WHERE target = ? AND topic = ? ORDER BY topic_id, partition; -- 2 bound
 ROLLBACK
