@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 IN_VENV := .venv/bin/python
 PYTEST := $(IN_VENV) -m pytest
 # One process more than cores: there is always one that waits for a broker, a server or a process that it killed.
-PROCESSES := -n $(shell expr $$(nproc 2>/dev/null || echo 1) + 1) --dist loadgroup --no-loadscope-reorder
+PROCESSES := -n $(shell expr $$(nproc 2>/dev/null || echo 1) + 1) --dist loadscope --no-loadscope-reorder
 BENCH = PYTHONPATH=.:src:dags $(IN_VENV) -m benchmarks $(if $(RECORDS),--records $(RECORDS)) \
 	$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SIZES),--sizes $(SIZES))
 

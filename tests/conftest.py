@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer  # type: ignore[import-untyped] # ships no types
 
 from devstack.broker import AnyBroker, Broker, ExternalBroker
 from devstack.postgres import Postgres
@@ -19,25 +20,21 @@ from tests.support.object_store import ObjectStore, running_object_store
 from tests.support.places import KINDS, duckdb_file, lake_folder, postgres_database
 from tests.support.secure_broker import SecureBroker, running_secure_broker
 from tests.support.shared import shared_part, stop_shared_parts
+from tests.support.spread import Spread, rank
 from tests.support.steps import Case, make_case
 from tests.support.topics import Topics
 from topicledger.warehouse.contract import WarehouseSettings
 
-_COSTLY = ("stack", "visited", "secure_broker", "snowflake_emulator")
-"""Fixtures of a whole session that a process should start once, if at all; what takes longest first."""
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Spread:
+    """Spread the tests over several processes, where there are several."""
+    return Spread(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares something: tests of a costly fixture, else those of a module. The longest begin."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_costly(item) or item.location[0]))
-    ranks = {name: rank for rank, name in enumerate(_COSTLY)}
-    items.sort(key=lambda item: ranks.get(_costly(item), len(ranks)))
-
-
-def _costly(item: pytest.Item) -> str:
-    used = getattr(item, "fixturenames", ())
-    return next((name for name in _COSTLY if name in used), "")
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: rank(item.nodeid))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -13,6 +13,7 @@ import pytest
 
 from devstack.broker import Broker
 from devstack.postgres import Postgres
+from devstack.service import kill_all, marked_processes
 
 _Part = TypeVar("_Part", Broker, Postgres)
 
@@ -45,13 +46,14 @@ def shared_part(factory: pytest.TempPathFactory, name: str, make: Callable[[Path
 
 
 def stop_shared_parts(config: pytest.Config) -> None:
-    """Stop all of them, with their data; the session's one process that has no parent calls it when all is done."""
+    """Stop all of them, with their data, and whatever a process left that was killed; when all else is done."""
     if hasattr(config, "workerinput"):
         return
-    folder = _folder(config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined] # pytest has no public way
-    for written in folder.glob("*.started"):
+    base = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined] # pytest has no public way
+    for written in _folder(base).glob("*.started"):
         pickle.loads(written.read_bytes()).stop()  # noqa: S301 - written above
-    shutil.rmtree(folder, ignore_errors=True)
+    kill_all(marked_processes(base))
+    shutil.rmtree(_folder(base), ignore_errors=True)
 
 
 def _folder(base: Path) -> Path:
