@@ -64,7 +64,7 @@ def test_a_commit_that_the_disk_refuses(duckdb_file_place: Place) -> None:
     batch = numbered(0, 5_000, "run")
     batch.target = warehouse.target
     _, most = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with pytest.raises(RetriableError, match="COMMIT failed"), warehouse.loading() as transaction:  # noqa: PT012 - the block is what rolls back
+    with pytest.raises(RetriableError, match="COMMIT was refused"), warehouse.loading() as transaction:  # noqa: PT012 - the block is what rolls back
         apply(transaction, batch)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1, most))
         try:

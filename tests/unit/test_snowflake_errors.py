@@ -64,3 +64,18 @@ def test_an_answer_of_snowflake_that_quotes_the_password() -> None:
         said = str(translate(errors.OperationalError("can't go on with hunter2"), SETTINGS))
         assert "hunter2" not in said
         assert "***" in said
+
+
+def test_answers_of_snowflake_to_commit() -> None:
+    """Only what got no answer leaves it open whether a COMMIT succeeded."""
+    refused = errors.ProgrammingError("a value 'x@y.z' is refused", errno=100072, sqlstate="22000", sfqid="01b2-3")
+    said = commit_failed(refused, SETTINGS)
+    assert isinstance(said, IntegrityError)
+    assert "100072 (22000), query 01b2-3. Nothing was changed" in str(said)
+    assert "x@y.z" not in f"{said} {refused}"
+    for open_end in (
+        errors.OperationalError("could not connect", errno=250001, sqlstate="08001"),
+        errors.ProgrammingError("session gone", errno=390111, sqlstate="08001", sfqid="01b2-3"),
+        errors.DatabaseError("connection is closed", errno=250002),
+    ):
+        assert "it is unknown whether COMMIT succeeded" in str(commit_failed(open_end, SETTINGS))

@@ -12,8 +12,8 @@ the order copy_staged, lock_positions, find_batch, count_staged, apply, advance,
 ends after find_batch when the batch is there already, and has no copy_staged when the staged files are gone. Until
 `commit` returns nothing is visible to anybody; leaving the block without it rolls back. A failure or a kill may leave
 what is in no table and no ledger: files that no entry of a log names, a scratch folder, a session that the server
-ends. When `commit` raises, it is unknown whether the rows are there: the caller opens a new `loading()`, whose
-`find_batch` tells.
+ends. When `commit` raises a RetriableError, it may be unknown whether the rows are there: the caller opens a new
+`loading()`, whose `find_batch` tells. Unknown is only what got no answer; what the warehouse answers is definite.
 
 A warehouse may begin its transaction only at lock_positions, when its temporary tables are the session's own: what
 counts is that no commit of another loader comes between the reading of the positions and this commit, and that rows
@@ -153,10 +153,18 @@ class LoadTransaction(Protocol):
         the others are duplicates, and conflicts where one of the pipeline's columns differs from the row that
         won. Dead letters inside applied are inserted. What lies outside applied is `already_loaded`, whatever
         its kind. Gaps and invisible offsets are counted clipped to applied.
+
+        Raises:
+            IntegrityError: A rule of the table's own refuses a record: it has the first one's coordinates where they
+                were found, never what a record holds.
         """
 
     def advance(self, positions: Sequence[Position], row: LedgerRow) -> None:
-        """Step 19: set these position rows (position, leader_epoch) and insert the ledger row."""
+        """Step 19: set these position rows (position, leader_epoch) and insert the ledger row.
+
+        Raises:
+            IntegrityError: As by `apply`, where the rule is deferred to the commit: it is looked at here.
+        """
 
     def applied_sums(self) -> Sequence[PartitionBooks]:
         """I4: the target's books as this transaction sees them, ledger row included.
@@ -168,8 +176,9 @@ class LoadTransaction(Protocol):
         """Commit, durably.
 
         Raises:
-            RetriableError: It is unknown whether the transaction was committed, or it was refused, in a log because
-                another load was committed first.
+            RetriableError: It is unknown whether the transaction was committed, since no answer came; or it was refused
+                for now, in a log because another load was committed first.
+            IntegrityError: It was refused: nothing of it is there.
         """
 
 

@@ -165,6 +165,18 @@ class DuckdbSession:
         for sign in "+-":
             self.execute(f"UPDATE {table} SET {column} = {column} {sign} 1{where}", values)  # noqa: S608 - constants
 
+    def savepoint(self) -> None:
+        """Do nothing: there are no savepoints."""
+
+    def undo(self) -> bool:
+        """Roll back, and begin again."""
+        self.execute("ROLLBACK")
+        self.execute("BEGIN TRANSACTION")
+        return False
+
+    def check_deferred(self) -> None:
+        """Do nothing: no constraint is deferred."""
+
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows."""
         with self._translated():

@@ -11,7 +11,15 @@ import duckdb
 from topicledger.disks import free_in
 from topicledger.errors import IntegrityError, RetriableError, SettingsError, TopicLedgerError
 from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.warehouse.session import CHANGE_THE_RULE
 
+# CHECK and NOT NULL aren't meant: their text has the table's own words alone.
+_OF_A_VALUE = re.compile(
+    r"Conversion Error|Invalid Input Error: Malformed|Out of Range Error"
+    r"|(Constraint Error|TransactionContext Error: Failed to commit):.*(unique|foreign key) constraint|.*duplicate key",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(r"""["']""")
 _HOLDER = re.compile(r"Conflicting lock is held in (.*?\(PID \d+\))")
 _A_PERSON_FIXES = re.compile(
     r"Permission denied|not a valid DuckDB database|version number|Is a directory", re.IGNORECASE
@@ -23,7 +31,7 @@ _DISK_IS_FULL = re.compile(r"max_temp_directory_size|No space left", re.IGNORECA
 
 def failed(error: duckdb.Error | OSError, settings: WarehouseSettings, path: Path) -> TopicLedgerError:
     """Translate a failed statement, or a file that couldn't be opened."""
-    text = " ".join(str(error).split())
+    text = _said(error)
     where = f"connection {settings.conn_id}: DuckDB file {path}: {text[:500]}"
     holder = _HOLDER.search(text)
     if holder:
@@ -51,6 +59,8 @@ def failed(error: duckdb.Error | OSError, settings: WarehouseSettings, path: Pat
     # OperationalError: files, memory, conflicts between threads; FatalException: the instance must be opened anew.
     if isinstance(error, duckdb.OperationalError | duckdb.InterruptException | duckdb.FatalException):
         return RetriableError(f"{where}. Nothing was changed; try again")
+    if isinstance(error, duckdb.ConstraintException):
+        return IntegrityError(f"{where}. Nothing was changed. {CHANGE_THE_RULE}")
     return IntegrityError(
         f"{where}. Nothing was changed. Where it comes from a staged file, clear consume_and_stage_data; else look "
         "at the table"
@@ -69,10 +79,22 @@ def as_arrow_said(error: Exception) -> duckdb.Error:
 
 
 def commit_failed(error: duckdb.Error, settings: WarehouseSettings, path: Path) -> RetriableError:
-    """Translate a failed COMMIT, whose outcome only the ledger tells."""
-    text = " ".join(str(error).split())[:500]
+    """Translate a failed COMMIT: refused because of the disk or of another thread's, or only the ledger tells."""
+    text = _said(error)[:500]
     room = f"; {free_in(path.parent)}" if _DISK_IS_FULL.search(text) else ""
+    where = f"connection {settings.conn_id}: DuckDB file {path}"
+    if isinstance(error, duckdb.TransactionException):
+        return RetriableError(f"{where}: COMMIT was refused ({text}{room}). Nothing was changed; try again")
     return RetriableError(
-        f"connection {settings.conn_id}: DuckDB file {path}: COMMIT failed ({text}{room}); the ledger tells when this "
-        "is repeated whether it was refused"
+        f"{where}: it is unknown whether COMMIT succeeded ({text}{room}); the ledger tells when this is repeated"
     )
+
+
+def _said(error: Exception) -> str:
+    """What DuckDB says, on one line and without a record's value, which stands in quotes; the error says no more."""
+    text = " ".join(str(error).split())
+    if _OF_A_VALUE.match(text):
+        text = _QUOTED.split(text)[0].rstrip()
+        # A log shows the cause, too.
+        error.args = (text,)
+    return text

@@ -20,7 +20,7 @@ from topicledger.pipeline import Pipeline
 from topicledger.warehouse.contract import Audit, Warehouse, WarehouseSettings
 from topicledger.warehouse.dialect import POSTGRES
 from topicledger.warehouse.postgres_access import missing_grants
-from topicledger.warehouse.postgres_errors import connecting_failed, statement_failed
+from topicledger.warehouse.postgres_errors import commit_failed, connecting_failed, statement_failed
 from topicledger.warehouse.postgres_fit import unfit
 from topicledger.warehouse.sql_warehouse import SqlWarehouse
 from topicledger.warehouse.tables import StoredColumn, Tables
@@ -164,6 +164,19 @@ class PostgresSession:
             (target,),
         )
 
+    def savepoint(self) -> None:
+        """Remember this point; a later one takes its place."""
+        self.execute("SAVEPOINT topicledger")
+
+    def undo(self) -> bool:
+        """Go back to the last savepoint, also after a failed statement."""
+        self.execute("ROLLBACK TO SAVEPOINT topicledger")
+        return True
+
+    def check_deferred(self) -> None:
+        """Check what is deferred to COMMIT, while a refusal can still be looked into."""
+        self.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows."""
         with self._translated():
@@ -191,14 +204,11 @@ class PostgresSession:
                 copy.write(block)
 
     def commit(self, then: Callable[[], None] | None = None) -> None:
-        """Commit; a lost reply is a RetriableError like every other failure here."""
+        """Commit; only without the server's answer is it unknown whether it did."""
         try:
             self._connection.commit()
         except psycopg.Error as error:
-            raise RetriableError(
-                f"connection {self._settings.conn_id}: it is unknown whether COMMIT succeeded "
-                f"({type(error).__name__}: {str(error).strip()}); the ledger tells when this is repeated"
-            ) from error
+            raise commit_failed(error, self._settings, self._key) from error
         if then is not None:
             then()
 

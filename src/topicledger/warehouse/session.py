@@ -7,6 +7,12 @@ from typing import Any, BinaryIO, Protocol
 
 from topicledger.warehouse.tables import StoredColumn
 
+CHANGE_THE_RULE = (
+    "It is a rule of the table's own: change it, or the table's rows, and clear load_staged_data; or declare a check, "
+    "by which such records become dead letters, and clear consume_and_stage_data"
+)
+"""What a person does about a constraint or trigger that refuses a record."""
+
 
 class Session(Protocol):
     """One connection of its own. Every driver's exception leaves it as one of ours.
@@ -40,6 +46,23 @@ class Session(Protocol):
             RetriableError: Another loader was faster.
         """
 
+    def savepoint(self) -> None:
+        """Remember this point of a load's transaction, for `undo`."""
+
+    def undo(self) -> bool:
+        """Undo what was written since the last `savepoint`, also after a failed statement; a transaction stays open.
+
+        Returns:
+            False where there are no savepoints: the whole transaction was undone, and another one begun.
+        """
+
+    def check_deferred(self) -> None:
+        """Check what the tables' own constraints leave to COMMIT, where they can.
+
+        Raises:
+            IntegrityError: A constraint refuses.
+        """
+
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows."""
 
@@ -66,7 +89,8 @@ class Session(Protocol):
             then: Called as soon as the commit has succeeded, before the driver tidies up.
 
         Raises:
-            RetriableError: It is unknown whether the transaction was committed, or it was refused.
+            RetriableError: It is unknown whether the transaction was committed, or it was refused for now.
+            IntegrityError: It was refused: nothing of it is there.
         """
 
     def close(self) -> None:

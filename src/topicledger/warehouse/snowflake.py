@@ -109,6 +109,18 @@ class SnowflakeSession:
         self._touch(positions_table, "generation", " WHERE target = ?", (target,))
         self._transaction = self._current_transaction()
 
+    def savepoint(self) -> None:
+        """Do nothing: there are no savepoints."""
+
+    def undo(self) -> bool:
+        """Roll back, and begin again."""
+        self.execute("ROLLBACK")
+        self.execute("BEGIN TRANSACTION")
+        return False
+
+    def check_deferred(self) -> None:
+        """Do nothing: the only constraint that it enforces is NOT NULL, at once."""
+
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows."""
         with self._translated(), self._connection.cursor() as cursor:

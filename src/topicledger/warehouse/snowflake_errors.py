@@ -14,6 +14,7 @@ _SESSION_ENDED = (390110, 390111, 390112, 390113, 390114, 390115, 390318)
 _MAY_PASS = (604, 625, 630)
 # 606 no warehouse, 2003 and 2043 not there or not granted, 3001 not granted, 9010x no database or schema.
 _GRANT = (606, 2003, 2043, 3001, 90105, 90106)
+_STATES_OF_A_VALUE = ("22", "23")
 _MAY_PASS_STATES = ("08", "40", "53", "57", "XX")
 
 
@@ -45,8 +46,14 @@ def failed(error: snowflake.Error, settings: WarehouseSettings) -> TopicLedgerEr
     )
 
 
-def commit_failed(error: snowflake.Error, settings: WarehouseSettings) -> RetriableError:
-    """Translate a failed COMMIT, whose outcome only the ledger tells."""
+def commit_failed(error: snowflake.Error, settings: WarehouseSettings) -> TopicLedgerError:
+    """Translate a failed COMMIT: Snowflake's own no, or only the ledger tells.
+
+    What may pass at another statement is taken for open here: Snowflake's documents don't say what is committed then.
+    """
+    refused = failed(error, settings)
+    if error.sfqid and not isinstance(refused, RetriableError):
+        return refused
     return RetriableError(
         f"connection {settings.conn_id}: it is unknown whether COMMIT succeeded ({_said(error, settings)}); the ledger "
         "tells when this is repeated"
@@ -67,4 +74,7 @@ def _is_of_the_login(error: snowflake.Error) -> bool:
 
 
 def _said(error: snowflake.Error, settings: WarehouseSettings) -> str:
+    if (error.sqlstate or "").startswith(_STATES_OF_A_VALUE):
+        # Its message quotes the value, and a log shows the cause, too; QUERY_HISTORY has it.
+        error.msg = f"{error.errno} ({error.sqlstate}), query {error.sfqid or 'unknown'}"
     return without_secrets(" ".join(str(error.msg or error).split()), settings)[:500]

@@ -153,10 +153,13 @@ class StagedSql:
             ),
         )
 
-    def insert_rows(self) -> str:
+    def insert_rows(self, part: str = "TRUE") -> str:
         """Insert of each key the lowest coordinates, unless the table has the key.
 
         Bound values: batch_id, topic_id.
+
+        Args:
+            part: Which staged records, as `between` says it.
         """
         table, staged, key, mark = self._tables.rows.sql, self.rows.sql, self._key, self._dialect.mark
         into = (
@@ -170,15 +173,16 @@ class StagedSql:
             # In the key's order each index page is touched once. ON CONFLICT would look up and log each row twice.
             return f"""
                 {into} SELECT {picked} FROM (
-                    SELECT DISTINCT ON ({key}) * FROM {staged} ORDER BY {key}, _kafka_partition, _kafka_offset
+                    SELECT DISTINCT ON ({key}) * FROM {staged} WHERE {part}
+                    ORDER BY {key}, _kafka_partition, _kafka_offset
                 ) s WHERE NOT EXISTS (SELECT 1 FROM {table} t WHERE t.{key} = s.{key})"""
         return f"""
             {into} SELECT {picked} FROM {staged} s
             WHERE NOT EXISTS (
                 SELECT 1 FROM {self._skipped.sql} r
-                WHERE r._kafka_partition = s._kafka_partition AND r._kafka_offset = s._kafka_offset)"""
+                WHERE r._kafka_partition = s._kafka_partition AND r._kafka_offset = s._kafka_offset) AND {part}"""
 
-    def insert_dead_letters(self) -> str:
+    def insert_dead_letters(self, part: str = "TRUE") -> str:
         """Insert the dead letters. Bound values: batch_id, topic_id."""
         mark, decode = self._dialect.mark, self._dialect.decode_base64.format
         key, value = self._dialect.quoted("key"), self._dialect.quoted("value")
@@ -188,7 +192,7 @@ class StagedSql:
                  _batch_id, _kafka_topic_id, _kafka_partition, _kafka_offset, _kafka_timestamp)
             SELECT reason, error, {decode(key)}, {decode(value)}, {self._dialect.to_json.format("headers")},
                    {mark}, {mark}, _kafka_partition, _kafka_offset, _kafka_timestamp
-            FROM {self.dead_letters.sql} ORDER BY _kafka_partition, _kafka_offset"""
+            FROM {self.dead_letters.sql} WHERE {part} ORDER BY _kafka_partition, _kafka_offset"""
 
     def collect_duplicates(self, rows: int) -> tuple[str, ...]:
         """Collect the rows whose key is in the table under other coordinates than their own.
@@ -257,6 +261,15 @@ class StagedSql:
     def _table(self, name: str, columns: tuple[StoredColumn, ...]) -> StagedTable:
         schema = self._dialect.temp_schema
         return StagedTable(f"{schema}{'.' if schema else ''}topicledger_staged_{name}", columns)
+
+
+def between(first: tuple[int, int], past: tuple[int, int]) -> str:
+    """The condition on a staged record that its (partition, offset) isn't before `first`, and is before `past`."""
+
+    def before(partition: int, offset: int) -> str:
+        return f"(_kafka_partition < {partition:d} OR _kafka_partition = {partition:d} AND _kafka_offset < {offset:d})"
+
+    return f"(NOT {before(*first)} AND {before(*past)})"
 
 
 def _ranges(ranges: Sequence[OffsetRange]) -> str:

@@ -12,6 +12,7 @@ from topicledger.model.manifest import Manifest
 from topicledger.model.plan import OffsetRange, Position
 from topicledger.warehouse.contract import StagedStreams
 from topicledger.warehouse.ledger import LedgerTables
+from topicledger.warehouse.refused import RefusedRecord
 from topicledger.warehouse.session import Session
 from topicledger.warehouse.staged import StagedSql
 from topicledger.warehouse.tables import Tables
@@ -26,6 +27,7 @@ class SqlLoad:
         self._ledger = ledger
         self._staged = staged
         self._counted: tuple[tuple[OffsetRange, ...], StagedCounts] | None = None
+        self._search: RefusedRecord | None = None
 
     def copy_staged(self, manifest: Manifest, streams: StagedStreams) -> None:
         """Step 13: copy the staged files into temporary tables of this session."""
@@ -63,11 +65,17 @@ class SqlLoad:
         clip = () if self._all_inside(applied) else staged.clip(applied)
         already_loaded = sum(session.execute(statement) for statement in clip)
         crash_point("step-17.clipped")
-        own = (manifest.batch_id, manifest.topic_id)
-        for statement in staged.skip_rows(manifest.rows.records):
+        skip = staged.skip_rows(manifest.rows.records)
+        for statement in skip:
             session.execute(statement)
-        loaded = session.execute(staged.insert_rows(), own)
-        dead_letters = session.execute(staged.insert_dead_letters(), own)
+        session.savepoint()
+        own = (manifest.batch_id, manifest.topic_id)
+        self._search = search = RefusedRecord(session, staged, manifest, applied, (*clip, *skip))
+        try:
+            loaded = session.execute(staged.insert_rows(), own)
+            dead_letters = session.execute(staged.insert_dead_letters(), own)
+        except IntegrityError as refused:
+            raise search.located(refused) from refused
         crash_point("step-18.inserted")
         # Where every staged row was inserted there is none to look for.
         if loaded != manifest.rows.records:
@@ -89,7 +97,23 @@ class SqlLoad:
         )
 
     def advance(self, positions: Sequence[Position], row: LedgerRow) -> None:
-        """Step 19: set these position rows and insert the ledger row."""
+        """Step 19: set these position rows and insert the ledger row; then check what is deferred to the commit."""
+        self._write(positions, row)
+        try:
+            self._session.check_deferred()
+        except IntegrityError as refused:
+            assert self._search is not None  # noqa: S101 - apply() comes first; this is for the type checker
+            raise self._search.located(refused, lambda: self._check_at_once(positions, row)) from refused
+
+    def applied_sums(self) -> Sequence[PartitionBooks]:
+        """I4: the target's books as this transaction sees them."""
+        return self._ledger.books(self._session)
+
+    def commit(self) -> None:
+        """Commit, durably; what raises here leaves it unknown whether the rows are there, or says that they aren't."""
+        self._session.commit(then=lambda: crash_point("step-19.committed"))
+
+    def _write(self, positions: Sequence[Position], row: LedgerRow) -> None:
         self._ledger.advance(self._session, positions)
         if not self._ledger.add_batch(self._session, row):
             raise IntegrityError(
@@ -98,13 +122,10 @@ class SqlLoad:
                 batch_id=row.batch_id,
             )
 
-    def applied_sums(self) -> Sequence[PartitionBooks]:
-        """I4: the target's books as this transaction sees them."""
-        return self._ledger.books(self._session)
-
-    def commit(self) -> None:
-        """Commit, durably; what raises here leaves it unknown whether the rows are there."""
-        self._session.commit(then=lambda: crash_point("step-19.committed"))
+    def _check_at_once(self, positions: Sequence[Position], row: LedgerRow) -> None:
+        """Have each insert that follows checked at its end; the ledger is there by then, as it is at the commit."""
+        self._write(positions, row)
+        self._session.check_deferred()
 
     def _all_inside(self, applied: Sequence[OffsetRange]) -> bool:
         """Whether the plan is applied as a whole, and the recount found nothing outside it."""
