@@ -74,7 +74,7 @@ def _is_of_the_login(error: snowflake.Error) -> bool:
 
 
 def _said(error: snowflake.Error, settings: WarehouseSettings) -> str:
-    if (error.sqlstate or "").startswith(_STATES_OF_A_VALUE):
+    if (error.sqlstate or "").startswith(_STATES_OF_A_VALUE) and error.errno not in _GRANT:
         # Its message quotes the value, and a log shows the cause, too; QUERY_HISTORY has it.
         error.msg = f"{error.errno} ({error.sqlstate}), query {error.sfqid or 'unknown'}"
     return without_secrets(" ".join(str(error.msg or error).split()), settings)[:500]
