@@ -112,7 +112,7 @@ class Planner:
         """Step 4, once the planned batch was judged: create what is missing, and write where new books begin.
 
         It does nothing where the ledger has a position of every planned partition, and a repeat changes nothing. A kill
-        leaves tables, or tables and positions: the next try plans from what is there.
+        leaves tables, or tables and positions: planned again, it starts from what is there.
 
         Raises:
             RetriableError: The warehouse doesn't answer, or another run began the books elsewhere meanwhile.
