@@ -176,12 +176,15 @@ WORKS = {"field": "int", "clean": "return columns", "event": "Payment", "checks"
         ({"clean": "pass\n\nimport nowhere"}, "its module imports nowhere, which isn't installed here"),
     ],
 )
-def test_check_tells_what_a_declaration_cant_do(run: Command, holes: dict[str, str], says: str) -> None:
+def test_check_tells_what_a_declaration_cant_do(
+    run: Command, monkeypatch: pytest.MonkeyPatch, holes: dict[str, str], says: str
+) -> None:
     """Whatever a person declares that can't work is one line of `check`, never a traceback, and the exit status 1."""
+    monkeypatch.delenv("AIRFLOW_CONN_KAFKA_DEFAULT")  # so that no broker is waited for
     (run.folder / "declared.py").write_text(DECLARED.format_map({**WORKS, **holes}))
     run.forget("declared")
     status, _, err = run("check", "--pipeline", "declared:PAYMENTS")
-    (said,) = (line for line in err.splitlines() if "kafka_default" not in line and "localhost:1" not in line)
+    (said,) = (line for line in err.splitlines() if "kafka_default" not in line)
     assert status == 1
     assert says.replace("{folder}", str(run.folder)) in said
 
