@@ -7,8 +7,10 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import TypeVar
 
+import psutil
 import pytest
 
 from devstack.broker import Broker
@@ -42,6 +44,9 @@ def shared_part(factory: pytest.TempPathFactory, name: str, make: Callable[[Path
             part.stop()
             raise
         written.write_bytes(pickle.dumps(part))
+        assert part.service is not None
+        # Another process will end it, and would wait for ever for a child of ours that nobody reaps.
+        Thread(target=psutil.Process(part.service.pid).wait, daemon=True).start()
         return part
 
 
