@@ -40,7 +40,8 @@ class Ground:
         """The database behind that certificate, by a connection that was written as JSON."""
         clients = self.authority.pem if ask_clients else None
         settings = self._stack.enter_context(over_tls(self._place.settings, own, self._folder, clients))
-        fields = {"conn_type": "postgres", **asdict(settings), "extra": extra}
+        given = {name: value for name, value in asdict(settings).items() if name != "conn_id"}
+        fields = {**given, "conn_type": "postgres", "extra": extra}
         found = parse_connection("warehouse_default", json.dumps(fields))
         names = WarehouseSettings.__dataclass_fields__
         return replace(self._place, settings=WarehouseSettings(**{name: getattr(found, name) for name in names}))

@@ -29,6 +29,7 @@ def ground(kafka_broker: AnyBroker, postgres_server: Postgres, object_store: Obj
     return Ground(tmp_path, kafka_broker.bootstrap, postgres_server, object_store.endpoint)
 
 
+@pytest.mark.slow
 def test_a_step_is_measured(ground: Ground, tmp_path: Path) -> None:
     """Consume and load of a small topic give seconds and memory; nothing of them is left."""
     with ground.setting(ground.topic(RECORDS), RECORDS) as setting:
@@ -54,6 +55,7 @@ def test_files_are_measured(ground: Ground, object_store: ObjectStore, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_task_that_fails_says_why(ground: Ground) -> None:
     """A task whose topic has fewer records than it is told fails with what it said."""
     with ground.setting(ground.topic(RECORDS), RECORDS + 1) as setting:
