@@ -11,6 +11,10 @@ BENCH = PYTHONPATH=.:src:dags $(IN_VENV) -m benchmarks $(if $(RECORDS),--records
 	$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SIZES),--sizes $(SIZES))
 
 export WAREHOUSE TOPICLEDGER_HOME KAFKA_BOOTSTRAP
+# Bytecode is kept, in our own folder, also where a person's settings say otherwise: without it every one of the many
+# processes compiles all of Airflow anew.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/bytecode
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run up down status check test test-all mutants soak bench bench-growth bench-peers kcat lock clean

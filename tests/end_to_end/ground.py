@@ -17,6 +17,9 @@ from topicledger.warehouse.contract import WarehouseSettings
 PRODUCE, CONSUME, LOAD = "generate_and_produce_data", "consume_and_stage_data", "load_staged_data"
 CLEAN_UP, RECONCILE = "cleanup_staging_file", "reconcile_batch"
 
+IMAGE, DIARY = "TOPICLEDGER_TEST_POD_IMAGE", "TOPICLEDGER_TEST_POD_DIARY"
+"""Variables: the folders that each pod sees as they are; where each notes what its /tmp has, first and last."""
+
 RUN_LIMIT_S = 240.0
 """How long a run may take; long enough that reaching it means that something hangs."""
 

@@ -15,8 +15,7 @@ from typing import Any
 
 from airflow.executors.base_executor import BaseExecutor
 
-IMAGE, DIARY = "TOPICLEDGER_TEST_POD_IMAGE", "TOPICLEDGER_TEST_POD_DIARY"
-"""Variables: the folders that each pod sees as they are; where each notes what its /tmp has, first and last."""
+from tests.end_to_end.ground import DIARY, IMAGE
 
 _POD = """
 set -eu

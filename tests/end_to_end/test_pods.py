@@ -17,10 +17,9 @@ from devstack.airflow import Airflow, running_airflow
 from devstack.broker import Broker
 from devstack.home import ROOT
 from devstack.postgres import Postgres
-from tests.end_to_end import pod_executor
 from tests.end_to_end.conftest import SETTINGS
 from tests.end_to_end.dag_copies import DagCopy, write_kafka_side
-from tests.end_to_end.ground import CLEAN_UP, CONSUME, LOAD, PRODUCE, RECONCILE, Ground, Stack
+from tests.end_to_end.ground import CLEAN_UP, CONSUME, DIARY, IMAGE, LOAD, PRODUCE, RECONCILE, Ground, Stack
 from tests.support.looking import count
 from tests.support.object_store import ObjectStore
 from tests.support.oracle import Oracle
@@ -94,8 +93,8 @@ def pods(
     image = [folder, ROOT, Path(sys.prefix), *servers]
     env = {
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
-        pod_executor.IMAGE: ":".join(dict.fromkeys(str(path) for path in image)),
-        pod_executor.DIARY: str(diary),
+        IMAGE: ":".join(dict.fromkeys(str(path) for path in image)),
+        DIARY: str(diary),
     }
     overrides = {**SETTINGS, "core.executor": "tests.end_to_end.pod_executor.PodExecutor"}
     with running_airflow(folder / "home", dags, env, overrides=overrides) as airflow:
