@@ -78,6 +78,10 @@ class Service:
             _children[process.pid] = process
         return cls(name, process.pid, psutil.Process(process.pid).create_time(), str(log), stop_signal, grace_s)
 
+    def disown(self) -> None:
+        """Lets another process end it: reaps it whenever that happens, and warns of nothing if this one ends first."""
+        threading.Thread(target=_children.pop(self.pid).wait, daemon=True).start()
+
     def process(self) -> psutil.Process | None:
         """Returns the program's process, or None when it has ended (a pid that was used again is not it)."""
         if (child := _children.get(self.pid)) is not None:

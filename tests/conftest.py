@@ -20,7 +20,7 @@ from tests.support.object_store import ObjectStore, running_object_store
 from tests.support.places import KINDS, duckdb_file, lake_folder, postgres_database
 from tests.support.secure_broker import SecureBroker, running_secure_broker
 from tests.support.shared import shared_part, stop_shared_parts
-from tests.support.spread import Spread, rank
+from tests.support.spread import Spread, rank, repeats
 from tests.support.steps import Case, make_case
 from tests.support.topics import Topics
 from topicledger.warehouse.contract import WarehouseSettings
@@ -33,7 +33,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Spread:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest."""
+    """Leave what repeats a proof to `make test-all`; begin with what takes longest."""
+    for item in items:
+        if repeats(item):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: rank(item.nodeid))
 
 

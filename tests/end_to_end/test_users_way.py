@@ -8,9 +8,10 @@ import pytest
 
 from tests.end_to_end.users_visit import DAG_FILES, TABLE, TOPIC, Visit
 
-pytestmark = pytest.mark.airflow
+# Each installs an Airflow from the package registry, and how long that takes nobody knows.
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
-ON_BOTH = pytest.mark.parametrize("which", ["newest", pytest.param("oldest", marks=pytest.mark.slow)])
+ON_BOTH = pytest.mark.parametrize("which", ["newest", "oldest"])
 
 
 @pytest.mark.fault(121, "goes on")

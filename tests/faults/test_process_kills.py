@@ -12,6 +12,8 @@ from tests.support.step_process import RECORDS, run_step
 from tests.support.steps import Case, OneRun
 from topicledger.crash_points import POINTS
 
+pytestmark = pytest.mark.both_databases
+
 STEPS = {"produce": range(1, 3), "consume": range(3, 13), "load": range(13, 20), "reconcile": range(20, 21)}
 """The numbered steps of each task."""
 

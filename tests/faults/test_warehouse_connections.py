@@ -21,6 +21,8 @@ from tests.support.steps import Case, OneRun, make_case
 from tests.support.topics import Topics, wait_for
 from topicledger.warehouse.contract import WarehouseSettings
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 def direct(topics: Topics, postgres_settings: WarehouseSettings, tmp_path: Path) -> Case:

@@ -16,6 +16,8 @@ from tests.support.topics import Topics
 from topicledger.errors import SettingsError
 from topicledger.warehouse.contract import WarehouseSettings
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 def latin1(postgres_settings: WarehouseSettings) -> Iterator[WarehouseSettings]:

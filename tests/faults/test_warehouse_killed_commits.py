@@ -16,6 +16,8 @@ from tests.support.records import Record, sign_ups
 from tests.support.step_process import orders_of
 from tests.support.steps import Case, OneRun, run_steps
 
+pytestmark = pytest.mark.both_databases
+
 TIMES = 12
 BEFORE = 100
 

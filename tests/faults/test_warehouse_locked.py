@@ -12,6 +12,8 @@ from tests.support.records import sign_ups
 from tests.support.steps import Case, OneRun
 from tests.support.topics import wait_for
 
+pytestmark = pytest.mark.both_databases
+
 HOLD = "import duckdb, sys; c = duckdb.connect(sys.argv[1], read_only={}); print('open', flush=True); sys.stdin.read()"
 
 

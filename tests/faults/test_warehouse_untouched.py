@@ -15,6 +15,8 @@ from topicledger.planner import Planner
 from topicledger.signups import clean
 from topicledger.warehouse.contract import WarehouseSettings
 
+pytestmark = pytest.mark.both_databases
+
 EVERY = ("duckdb", "postgres", "folder", pytest.param("s3", marks=pytest.mark.slow))
 
 

@@ -19,6 +19,8 @@ from topicledger.load import load_batch
 from topicledger.model.accounts import require_closed
 from topicledger.reconcile import reconcile
 
+pytestmark = pytest.mark.both_databases
+
 APPLIED = ("already_loaded", "loaded", "duplicates", "dead_letters", "tombstones", "gap", "invisible")
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 
+import pytest
+
 from tests.support.steps import Case, OneRun, run_steps
 from topicledger.simulation import simulate
+
+pytestmark = pytest.mark.both_databases
 
 AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 

@@ -7,10 +7,8 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
 from typing import TypeVar
 
-import psutil
 import pytest
 
 from devstack.broker import Broker
@@ -45,8 +43,7 @@ def shared_part(factory: pytest.TempPathFactory, name: str, make: Callable[[Path
             raise
         written.write_bytes(pickle.dumps(part))
         assert part.service is not None
-        # Another process will end it, and would wait for ever for a child of ours that nobody reaps.
-        Thread(target=psutil.Process(part.service.pid).wait, daemon=True).start()
+        part.service.disown()
         return part
 
 

@@ -1,7 +1,8 @@
-"""How tests are spread over the processes of a session: a module at a time, and together what shares a costly part."""
+"""Which tests repeat a proof, and how a session's processes share the rest: by module, or by a costly part."""
 
 from __future__ import annotations
 
+import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling  # type: ignore[import-untyped] # ships no types
 
 _TOGETHER = (
@@ -20,6 +21,19 @@ class Spread(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
         return next((part for part, starts in _TOGETHER if _shares(module, starts)), module)
+
+
+def repeats(item: pytest.Item) -> bool:
+    """Tell whether a case does on DuckDB what PostgreSQL shows as well.
+
+    Both databases pass the contract suite; behind the contract a run is the same on each.
+    """
+    on = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    return (
+        on.get("place", on.get("module_place")) == "duckdb"
+        and not item.nodeid.startswith("tests/contract/")
+        and item.get_closest_marker("both_databases") is None
+    )
 
 
 def rank(nodeid: str) -> int:
