@@ -99,7 +99,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         # What differs from the folder is the store: test_s3.py has that, and two loaders at once. Staged bytes are
         # parsed by what parses them for DuckDB.
         slow = {"pgbouncer", *SNOWFLAKE}
-        if not metafunc.module.__name__.endswith("test_concurrency"):
+        if metafunc.function.__name__ != "test_two_processes_with_the_same_plan":
             slow.add("s3")
         if metafunc.function.__name__ == "test_staged_bytes_that_do_not_parse":
             slow.add("folder")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.end_to_end.ground import CONSUME, LOAD, PRODUCE, Ground
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.both_databases]
 
 
 @pytest.mark.parametrize("place", ["duckdb", pytest.param("postgres", marks=pytest.mark.slow)], indirect=True)

@@ -8,7 +8,7 @@ from tests.end_to_end.ground import CLEAN_UP, CONSUME, LOAD, PRODUCE, RECONCILE,
 from tests.support.looking import count, query
 from tests.support.records import produce, sign_ups
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 
 @pytest.mark.fault(13, "stopped")
@@ -41,7 +41,6 @@ def test_a_load_that_fails_for_good_fails_the_run(ground: Ground) -> None:
     ground.oracle().require_every_record_once()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("place", ["duckdb"], indirect=True)
 def test_a_loss_stops_the_run_until_exactly_it_is_accepted(ground: Ground) -> None:
     """With no events of its own a run loads what others produced; a loss stops it until exactly that is accepted."""
