@@ -16,9 +16,9 @@ from benchmarks.setting import Setting
 from topicledger.model.accounts import Accounts
 from topicledger.model.identity import CONTRACT_VERSION
 from topicledger.model.manifest import Manifest, StagedFile, StagedPartition
-from topicledger.warehouse.connect import open_warehouse
-from topicledger.warehouse.dialect import DUCKDB, POSTGRES, Dialect
-from topicledger.warehouse.tables import StoredColumn, Table, Tables
+from topicledger.warehouse.choice import open_warehouse
+from topicledger.warehouse.sql.dialect import DUCKDB, POSTGRES, Dialect
+from topicledger.warehouse.sql.tables import StoredColumn, Table, Tables
 
 BATCHES = 5_000
 ROWS_A_BATCH = 10_000

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.setting import POSTGRES_PORT, POSTGRES_USER, Setting
-from topicledger.warehouse.dialect import DUCKDB, POSTGRES, Dialect
-from topicledger.warehouse.tables import StoredColumn, Tables
+from topicledger.warehouse.sql.dialect import DUCKDB, POSTGRES, Dialect
+from topicledger.warehouse.sql.tables import StoredColumn, Tables
 
 
 def bare_load_duckdb(setting: Setting) -> float:
@@ -84,7 +84,7 @@ def bare_load_s3(setting: Setting) -> float:
 def _write_parquet(rows: Path, target: Path, columns: Sequence[StoredColumn]) -> None:
     from pyarrow import csv, parquet
 
-    from topicledger.warehouse.parquet import ARROW, ROWS_PER_GROUP
+    from topicledger.warehouse.lake.parquet import ARROW, ROWS_PER_GROUP
 
     convert = csv.ConvertOptions(
         column_types={column.name: ARROW[column.type] for column in columns},

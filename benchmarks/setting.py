@@ -16,7 +16,7 @@ from topicledger.kafka.settings import KafkaSettings
 from topicledger.model.identity import Run, batch_id
 from topicledger.pipeline import Pipeline
 from topicledger.signups import SIGNUPS
-from topicledger.staging.root import LocalRoot
+from topicledger.staged_files.root import LocalRoot
 from topicledger.warehouse.contract import WarehouseSettings
 
 AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

@@ -20,10 +20,10 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartit
 import kafka_utils
 from benchmarks.bare_loads import bare_load_duckdb, bare_load_folder, bare_load_postgres, bare_load_s3
 from benchmarks.setting import AT, Setting
-from topicledger.load import load_batch
-from topicledger.reconcile import reconcile
 from topicledger.simulation import simulate
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.steps.load import load_batch
+from topicledger.steps.reconcile import reconcile
+from topicledger.warehouse.choice import open_warehouse
 
 
 def kcat(setting: Setting) -> float:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from topicledger.crash_points import crash_point
 from topicledger.errors import IntegrityError, TopicLedgerError
-from topicledger.judge import Judge
+from topicledger.events.judge import Judge
 from topicledger.kafka.jumps import check_jumps
 from topicledger.kafka.message import ATTEMPT_HEADER, BATCH_HEADER
 from topicledger.kafka.offsets import commit_group
@@ -27,15 +27,15 @@ from topicledger.model.ledger import LedgerRow
 from topicledger.model.manifest import Manifest, StagedFile
 from topicledger.model.plan import OffsetRange, Plan, Receipt
 from topicledger.model.slices import Reading
-from topicledger.parallel_read import read_plan
 from topicledger.pipeline import Pipeline
-from topicledger.planner import Planner
 from topicledger.retries import with_retries
-from topicledger.stage import stage_jumps
-from topicledger.staging.folder import stem
-from topicledger.staging.reader import ManifestHandle
-from topicledger.staging.root import StagingRoot, path_in
-from topicledger.staging.writer import StagedBatch
+from topicledger.staged_files.folder import stem
+from topicledger.staged_files.opened_batch import ManifestHandle
+from topicledger.staged_files.root import StagingRoot, path_in
+from topicledger.staged_files.writer import StagedBatch
+from topicledger.steps.parallel_read import read_plan
+from topicledger.steps.plan import Planner
+from topicledger.steps.stage import stage_jumps
 from topicledger.warehouse.contract import Warehouse
 
 log = logging.getLogger(__name__)

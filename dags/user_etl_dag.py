@@ -39,7 +39,7 @@ from airflow.providers.standard.operators.python import PythonOperator
 if TYPE_CHECKING:
     from topicledger.kafka.settings import KafkaSettings
     from topicledger.pipeline import Pipeline
-    from topicledger.staging.root import StagingRoot
+    from topicledger.staged_files.root import StagingRoot
     from topicledger.warehouse.contract import Warehouse
 
 DAG_ID = "robust_kafka_etl_pipeline"
@@ -135,7 +135,7 @@ def say_how_it_ended(context: Mapping[str, Any]) -> None:
 def generate_and_produce_data(**context: Any) -> None:
     """Simulate the run's sign-ups and produce them; push the receipt. With `events` = 0 produce nothing."""
     from topicledger.simulation import simulate
-    from topicledger.staging.receipts import pushed_receipt
+    from topicledger.staged_files.receipts import pushed_receipt
 
     params, run = context["params"], _run(context)
     if params["events"] == 0:
@@ -159,7 +159,7 @@ def consume_and_stage_data(**context: Any) -> None:
 
     import msgspec
 
-    from topicledger.staging.receipts import received_receipt
+    from topicledger.staged_files.receipts import received_receipt
 
     ti, pipeline, run, events = context["ti"], _pipeline(), _run(context), context["params"]["events"]
     pushed = ti.xcom_pull(task_ids="generate_and_produce_data", key="receipt")
@@ -179,7 +179,7 @@ def load_staged_data(**context: Any) -> None:
     """Load the staged batch, exactly once, with its ledger row; push the accounts."""
     import msgspec
 
-    from topicledger.load import load_batch
+    from topicledger.steps.load import load_batch
 
     pipeline, ti = _pipeline(), context["ti"]
     path = ti.xcom_pull(task_ids="consume_and_stage_data", key="staging_file_path")
@@ -196,8 +196,8 @@ def reconcile_batch(**context: Any) -> None:
     import msgspec
 
     from topicledger.model.accounts import require_closed
-    from topicledger.reconcile import reconcile
     from topicledger.report import accounts_table, write_report
+    from topicledger.steps.reconcile import reconcile
 
     pipeline, run, ti = _pipeline(), _run(context), context["ti"]
     plan_id = ti.xcom_pull(task_ids="load_staged_data", key="plan_id")
@@ -239,7 +239,7 @@ def _pipeline() -> Pipeline:
 def _staging() -> StagingRoot:
     """Where the tasks hand staged files on: a folder, which needs no connection, or S3."""
     from topicledger.s3.connection import S3Connection
-    from topicledger.staging.connect import in_s3, open_root
+    from topicledger.staged_files.choice import in_s3, open_root
 
     found = _connection(STAGING_CONN_ID) if in_s3(STAGING_DIR) else None
     if found is None:
@@ -282,7 +282,7 @@ def _kafka() -> KafkaSettings:
 def _warehouse(pipeline: Pipeline) -> Iterator[Warehouse]:
     """Open the pipeline's warehouse; without a connection DuckDB, where tasks share this machine's disk."""
     from topicledger.errors import SettingsError
-    from topicledger.warehouse.connect import open_warehouse
+    from topicledger.warehouse.choice import open_warehouse
     from topicledger.warehouse.contract import WarehouseSettings
 
     connection = _connection(WAREHOUSE_CONN_ID)
@@ -339,7 +339,7 @@ def equip_cleanup(context: Mapping[str, Any]) -> None:
     """
     if not STAGING_DIR.startswith("s3://"):
         return
-    command = f"import sys; sys.path.append({str(_ENGINE_AT)!r}); from topicledger.cli import main; main()"
+    command = f"import sys; sys.path.append({str(_ENGINE_AT)!r}); from topicledger.cli.app import main; main()"
     added = {"PYTHON": sys.executable, "TOPICLEDGER": command}
     found = _connection(STAGING_CONN_ID)
     if found is not None:

@@ -9,7 +9,7 @@ if not __package__:
     sys.path[0:1] = []
     sys.path.append(__file__.rpartition("/")[0].rpartition("/")[0])
 
-from topicledger.cli import main
+from topicledger.cli.app import main
 
 if __name__ == "__main__":
     main()

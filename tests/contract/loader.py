@@ -12,7 +12,7 @@ import time
 from tests.contract.batches import Batch, Loaded, load, pipeline
 from topicledger.errors import RetriableError
 from topicledger.model.plan import OffsetRange
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import Warehouse, WarehouseSettings
 
 

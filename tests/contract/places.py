@@ -15,7 +15,7 @@ import psycopg
 from tests.contract.batches import pipeline
 from tests.support.object_store import fetch
 from tests.support.snowflake_emulator import REAL, look
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import Warehouse, WarehouseSettings
 
 EMULATED, ACCOUNT = "snowflake_emulated", "snowflake_account"

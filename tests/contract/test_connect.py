@@ -9,14 +9,14 @@ import pytest
 
 from tests.contract.batches import pipeline
 from topicledger.errors import SettingsError
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
 
 BLOCKED = """
 import sys
 sys.modules["{driver}"] = None
 from topicledger.errors import SettingsError
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
 from tests.contract import batches
 try:
@@ -56,7 +56,7 @@ def test_settings_hide_their_secrets() -> None:
 def test_parquet_is_imported_only_where_it_is_staged() -> None:
     """Staging and loading CSV leave it alone: it takes as much memory as a driver."""
     script = (
-        "import sys, kafka_utils, topicledger.load, topicledger.warehouse.duckdb\n"
+        "import sys, kafka_utils, topicledger.steps.load, topicledger.warehouse.duckdb.warehouse\n"
         "print('pyarrow.parquet' in sys.modules)"
     )
     done = subprocess.run(

@@ -18,11 +18,11 @@ from tests.contract.places import Place
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.model.plan import OffsetRange
 from topicledger.pipeline import Column
-from topicledger.warehouse import staged
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
-from topicledger.warehouse.duckdb import DuckdbSession, Memory
-from topicledger.warehouse.tables import StoredColumn
+from topicledger.warehouse.duckdb.warehouse import DuckdbSession, Memory
+from topicledger.warehouse.sql import staged_tables as staged
+from topicledger.warehouse.sql.tables import StoredColumn
 
 HOLD = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
 

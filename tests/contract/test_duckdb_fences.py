@@ -11,7 +11,7 @@ from tests.contract.batches import apply, load, origin
 from tests.contract.loader import numbered
 from tests.contract.places import Place
 from topicledger.errors import RetriableError, TopicLedgerError
-from topicledger.warehouse.duckdb import DuckdbSession
+from topicledger.warehouse.duckdb.warehouse import DuckdbSession
 
 
 @pytest.fixture

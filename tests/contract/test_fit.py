@@ -17,11 +17,11 @@ from tests.contract.batches import TOPIC, TOPIC_ID, Batch, load, origin
 from tests.contract.loader import numbered
 from tests.contract.places import Place
 from topicledger.errors import IntegrityError
-from topicledger.load import _load
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.plan import OffsetRange, Position
-from topicledger.staging.reader import ManifestHandle, OpenedBatch
-from topicledger.staging.verifying import VerifyingReader
+from topicledger.staged_files.opened_batch import ManifestHandle, OpenedBatch
+from topicledger.staged_files.verifying import VerifyingReader
+from topicledger.steps.load import _load
 from topicledger.warehouse.contract import Warehouse
 
 

@@ -13,7 +13,7 @@ from tests.contract.loader import numbered
 from tests.contract.places import Place
 from topicledger.errors import RetriableError
 from topicledger.model.accounts import Accounts
-from topicledger.warehouse.ledger import LedgerTables
+from topicledger.warehouse.sql.ledger import LedgerTables
 
 
 def test_the_second_load_reads_the_ledger_after_the_lock(postgres_place: Place) -> None:

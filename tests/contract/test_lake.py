@@ -27,16 +27,16 @@ from topicledger.model.accounts import PartitionBooks
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.plan import OffsetRange, Position
 from topicledger.pipeline import Column
-from topicledger.warehouse import parquet as parquet_files
-from topicledger.warehouse import scratch
-from topicledger.warehouse.dialect import DUCKDB
-from topicledger.warehouse.duckdb import Memory
-from topicledger.warehouse.duckdb_errors import as_arrow_said, out_of_memory
-from topicledger.warehouse.folder_store import FolderStore
-from topicledger.warehouse.log import Log
-from topicledger.warehouse.log_entry import BLOCK, LogEntry, following
-from topicledger.warehouse.scratch import opened_scratch
-from topicledger.warehouse.tables import Tables
+from topicledger.warehouse.duckdb.errors import as_arrow_said, out_of_memory
+from topicledger.warehouse.duckdb.warehouse import Memory
+from topicledger.warehouse.lake import parquet as parquet_files
+from topicledger.warehouse.lake import scratch
+from topicledger.warehouse.lake.folder_store import FolderStore
+from topicledger.warehouse.lake.log import Log
+from topicledger.warehouse.lake.log_entry import BLOCK, LogEntry, following
+from topicledger.warehouse.lake.scratch import opened_scratch
+from topicledger.warehouse.sql.dialect import DUCKDB
+from topicledger.warehouse.sql.tables import Tables
 
 
 @pytest.fixture

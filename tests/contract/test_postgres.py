@@ -17,7 +17,7 @@ from tests.contract.places import Place
 from tests.support.topics import wait_for
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.model.plan import OffsetRange
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
 
 SECRET = "hunter2-very-secret"

@@ -16,7 +16,7 @@ from tests.contract.loader import numbered
 from tests.contract.places import Place
 from tests.support.certificates import Authority, Certificate
 from tests.support.tls_proxy import over_tls
-from topicledger.connections import parse_connection
+from topicledger.cli.connections import parse_connection
 from topicledger.errors import SettingsError, TopicLedgerError
 from topicledger.warehouse.contract import WarehouseSettings
 

@@ -14,7 +14,7 @@ from tests.contract.batches import Batch, load, origin
 from tests.contract.places import Place
 from topicledger.errors import IntegrityError, RetriableError
 from topicledger.model.plan import OffsetRange
-from topicledger.warehouse import refused
+from topicledger.warehouse.sql import refused_rows as refused
 
 VALUE = "somebody@private.example"
 REFUSED = (1, 41)

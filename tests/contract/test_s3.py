@@ -210,7 +210,7 @@ FORK = """
 import json, sys
 from tests.contract.batches import pipeline
 from tests.support.forked import in_a_fork
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
 warehouse = open_warehouse(WarehouseSettings(**json.load(sys.stdin)), pipeline())
 warehouse.positions("events")

@@ -24,7 +24,7 @@ from tests.support.snowflake_emulator import PASSWORD, Emulator
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.model.accounts import Accounts
 from topicledger.model.plan import OffsetRange
-from topicledger.warehouse import snowflake_files
+from topicledger.warehouse.snowflake import files as snowflake_files
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +107,7 @@ def test_a_lost_answer_that_the_connector_asks_for_again(place: Place, snowflake
 
 def test_a_row_that_was_seen_is_in_the_books(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A load that commits between the two statements of a snapshot is in the books, and they close."""
-    from topicledger.warehouse.ledger import LedgerTables
+    from topicledger.warehouse.sql.ledger import LedgerTables
 
     warehouse = place.ready()
     origin(warehouse)
@@ -224,7 +224,7 @@ import json, sys
 from contextlib import closing
 from tests.contract.batches import pipeline
 from tests.support.forked import in_a_fork
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
 warehouse = open_warehouse(WarehouseSettings(**json.load(sys.stdin)), pipeline())
 warehouse.ensure_tables()

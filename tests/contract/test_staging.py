@@ -16,7 +16,7 @@ from tests.contract.places import Place
 from topicledger.errors import IntegrityError
 from topicledger.model.manifest import StagedFile
 from topicledger.model.plan import OffsetRange
-from topicledger.staging.verifying import VerifyingReader
+from topicledger.staged_files.verifying import VerifyingReader
 from topicledger.warehouse.contract import StagedStreams
 
 

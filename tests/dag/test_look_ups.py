@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.dag.processes import DAGS, ENGINE, SITE_PACKAGES, ask
-from topicledger.airflow_settings import airflow_home
-from topicledger.connections import parse_connection
-from topicledger.dag_file import default_path
+from topicledger.cli.airflow_settings import airflow_home
+from topicledger.cli.connections import parse_connection
+from topicledger.cli.dag_file import default_path
 from topicledger.errors import SettingsError
 
 CONNECTIONS = [

@@ -70,7 +70,7 @@ def test_reasons_of_dead_letters_are_the_judges() -> None:
     given = {
         ast.literal_eval(node.args[0])
         for module in ("judge", "rejections", "rules")
-        for node in ast.walk(parsed(f"src/topicledger/{module}.py"))
+        for node in ast.walk(parsed(f"src/topicledger/events/{module}.py"))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "RejectedRecord"
     }
     assert set(first_spans(table(OPERATIONS, "Dead letters"))) == given

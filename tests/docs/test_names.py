@@ -10,12 +10,12 @@ from pathlib import Path
 
 from tests.docs import dag_file
 from tests.docs.pages import ROOT, first_spans, parsed, read, section, sources, spans, table, tables
-from topicledger.cli import app
+from topicledger.cli.app import app
 from topicledger.kafka.settings import CALLBACK_KEYS, REFUSED_KEYS, SECRET_KEYS
 from topicledger.model.accounts import Accounts
 from topicledger.pipeline import Pipeline
 from topicledger.signups import SIGNUPS
-from topicledger.warehouse.tables import BATCHES, OWN, POSITIONS, dead_letter_columns
+from topicledger.warehouse.sql.tables import BATCHES, OWN, POSITIONS, dead_letter_columns
 
 README = read("README.md")
 GUARANTEE = read("docs/delivery-guarantee.md")
@@ -85,7 +85,7 @@ def test_commands_exist() -> None:
     callbacks = {command.callback for command in app.registered_commands}
     names = {callback.__name__ for callback in callbacks if callback is not None}
     assert {span.removeprefix("topicledger ") for span in where("command")} == names
-    options = set(re.findall(r'"(--[a-z-]+)"', read("src/topicledger/cli.py")))
+    options = set(re.findall(r'"(--[a-z-]+)"', read("src/topicledger/cli/app.py")))
     for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for command, rest in re.findall(
             r"topicledger (init|check|plan|accounts|cleanup)\b([^\n`]*)", document.read_text()

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT, fences, parsed, read, spans, table
-from topicledger.judge import Judge
+from topicledger.events.judge import Judge
 from topicledger.model.records import Chunk
 from topicledger.pipeline import Pipeline
-from topicledger.stage import Stager
-from topicledger.staging.folder import stem
-from topicledger.staging.root import LocalRoot
-from topicledger.staging.writer import StagedBatch
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.staged_files.folder import stem
+from topicledger.staged_files.root import LocalRoot
+from topicledger.staged_files.writer import StagedBatch
+from topicledger.steps.stage import Stager
+from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
 
 EXAMPLE = ROOT / "docs" / "examples" / "payments.py"

@@ -15,15 +15,15 @@ import pytest
 
 from tests.docs import dag_file
 from tests.docs.pages import DOCUMENTS, fences, read, section, spans, tables
-from topicledger.connections import parse_connection
+from topicledger.cli.connections import parse_connection
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.model.acceptance import parse_accepted
 from topicledger.signups import SIGNUPS
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
-from topicledger.warehouse.log_entry import LogEntry
-from topicledger.warehouse.s3_store import EXTRA as S3_EXTRA
-from topicledger.warehouse.scratch import EXTRA as SCRATCH_EXTRA
+from topicledger.warehouse.lake.log_entry import LogEntry
+from topicledger.warehouse.lake.s3_store import EXTRA as S3_EXTRA
+from topicledger.warehouse.lake.scratch import EXTRA as SCRATCH_EXTRA
 
 LANGUAGES = {"python", "json", "bash", "sql", "text"}
 

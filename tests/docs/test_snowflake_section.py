@@ -7,9 +7,9 @@ import re
 from tests.contract.places import NOT_EMULATED, NOT_ON_SNOWFLAKE
 from tests.docs.pages import ROOT, fences, first_spans, read, section, spans, tables
 from topicledger.signups import SIGNUPS
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
-from topicledger.warehouse.snowflake_connection import EXTRA
+from topicledger.warehouse.snowflake.connection import EXTRA
 
 TEXTS = ROOT / "tests" / "unit" / "snowflake"
 SECTION = section(read("docs/warehouses.md"), "Snowflake")

@@ -9,7 +9,7 @@ import pytest
 from tests.docs.pages import read
 from tests.docs.warehouse_blocks import Block, blocks, index
 from topicledger.signups import SIGNUPS
-from topicledger.warehouse.connect import _EXTRAS, open_warehouse
+from topicledger.warehouse.choice import _EXTRAS, open_warehouse
 
 BLOCKS = blocks()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.docs.pages import fences, read, spans, tables
-from topicledger.connections import ConnectionFields, parse_connection
+from topicledger.cli.connections import ConnectionFields, parse_connection
 from topicledger.warehouse.contract import WarehouseSettings
 
 CONN_ID = "warehouse_default"

@@ -18,15 +18,15 @@ from tests.support.object_store import ObjectStore
 from tests.support.small_disk import SmallDisk, small_disk
 from topicledger.errors import RetriableError
 from topicledger.private_folder import private_folder
-from topicledger.staging.reader import open_batch
-from topicledger.staging.root import LocalRoot
-from topicledger.staging.s3_root import S3Root
+from topicledger.staged_files.opened_batch import open_batch
+from topicledger.staged_files.root import LocalRoot
+from topicledger.staged_files.s3_root import S3Root
 from topicledger.warehouse.contract import WarehouseSettings
-from topicledger.warehouse.duckdb_errors import commit_failed, failed
-from topicledger.warehouse.folder_store import FolderStore
-from topicledger.warehouse.parquet import write_files
-from topicledger.warehouse.snowflake_files import parts
-from topicledger.warehouse.tables import StoredColumn
+from topicledger.warehouse.duckdb.errors import commit_failed, failed
+from topicledger.warehouse.lake.folder_store import FolderStore
+from topicledger.warehouse.lake.parquet import write_files
+from topicledger.warehouse.snowflake.files import parts
+from topicledger.warehouse.sql.tables import StoredColumn
 
 LARGE = os.urandom(200_000).hex()
 

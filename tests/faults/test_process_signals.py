@@ -15,7 +15,7 @@ from tests.support.step_process import run_step, started_step
 from tests.support.steps import Case, OneRun
 from tests.support.topics import wait_for
 from topicledger.errors import RetriableError
-from topicledger.warehouse.transaction import SqlLoad
+from topicledger.warehouse.sql.transaction import SqlLoad
 
 pytestmark = pytest.mark.slow
 

@@ -15,8 +15,8 @@ from tests.support.steps import Case, OneRun, make_case
 from tests.support.topics import Topics
 from topicledger.errors import IntegrityError
 from topicledger.model.plan import OffsetRange
-from topicledger.reconcile import reconcile
-from topicledger.staging.receipts import pushed_receipt, received_receipt
+from topicledger.staged_files.receipts import pushed_receipt, received_receipt
+from topicledger.steps.reconcile import reconcile
 from topicledger.warehouse.contract import WarehouseSettings
 
 PARTITIONS = 300

@@ -24,10 +24,10 @@ from tests.support.looking import query
 from tests.support.records import Record, event_id
 from tests.support.staged_values import stage_and_load
 from tests.support.steps import Case, run_steps
-from topicledger.judge import Judge
+from topicledger.events.judge import Judge
 from topicledger.pipeline import Pipeline
 from topicledger.signups import SIGNUPS
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
 
 EVERY_JUDGE, SIGN_UP_JUDGE = Judge(EVERY), Judge(SIGNUPS)

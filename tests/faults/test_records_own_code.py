@@ -13,7 +13,7 @@ from tests.support.looking import query
 from tests.support.records import Record
 from tests.support.staged_values import stage_and_load
 from topicledger.pipeline import Column, Pipeline
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
 
 RATES = {"EUR": 100, "USD": 90}

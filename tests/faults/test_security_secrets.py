@@ -185,7 +185,7 @@ def commands(one: Planted, folder: Path, *, uri: bool) -> str:
     env = {**own, **one.environment("kafka_default", "warehouse_default", uri=uri), "PYTHONPATH": str(ROOT / "src")}
     said = ""
     for command in ("check", "plan", "accounts"):
-        program = "from topicledger.cli import main; main()"
+        program = "from topicledger.cli.app import main; main()"
         done = subprocess.run(
             [sys.executable, "-c", program, command, "--pipeline", "declared:PIPELINE"],
             cwd=folder,

@@ -11,7 +11,7 @@ from tests.support.records import Record, sign_ups
 from tests.support.step_process import run_step
 from tests.support.steps import Case, OneRun
 from topicledger.errors import IntegrityError
-from topicledger.staging.reader import ManifestHandle
+from topicledger.staged_files.opened_batch import ManifestHandle
 
 
 @pytest.mark.slow

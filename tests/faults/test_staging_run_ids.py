@@ -12,7 +12,7 @@ import pytest
 from tests.support.looking import query
 from tests.support.records import sign_ups
 from tests.support.steps import Case, OneRun
-from topicledger.staging.folder import is_staged_name
+from topicledger.staged_files.folder import is_staged_name
 
 DAG_FILE = Path(__file__).parents[2] / "dags" / "user_etl_dag.py"
 

@@ -16,11 +16,11 @@ from tests.support.object_store import Fault, ObjectStore
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.s3 import upload
 from topicledger.s3.connection import S3Connection
-from topicledger.staging.folder import stem
-from topicledger.staging.reader import open_batch
-from topicledger.staging.root import require_inside
-from topicledger.staging.s3_root import S3Root
-from topicledger.staging.writer import StagedBatch
+from topicledger.staged_files.folder import stem
+from topicledger.staged_files.opened_batch import open_batch
+from topicledger.staged_files.root import require_inside
+from topicledger.staged_files.s3_root import S3Root
+from topicledger.staged_files.writer import StagedBatch
 
 TRIES = 3
 """How often the client asks by itself."""

@@ -11,8 +11,8 @@ from tests.support.records import Record, sign_ups
 from tests.support.steps import Case, OneRun
 from topicledger.errors import IntegrityError, RetriableError, SettingsError, TopicLedgerError
 from topicledger.pipeline import CleanUp
-from topicledger.planner import Planner
 from topicledger.signups import clean
+from topicledger.steps.plan import Planner
 from topicledger.warehouse.contract import WarehouseSettings
 
 pytestmark = pytest.mark.both_databases

@@ -14,9 +14,10 @@ from topicledger.kafka import grants, topic
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.kafka.topic import TopicObserver
 from topicledger.signups import SIGNUPS
-from topicledger.warehouse import postgres, snowflake_connection
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.warehouse.postgres import warehouse as postgres
+from topicledger.warehouse.snowflake import connection as snowflake_connection
 
 LONGEST_PAUSE_S = 5.0
 A_MINUTE_S = 60.0

@@ -15,9 +15,9 @@ from tests.support.looking import count, query
 from tests.support.records import Record, aborted, good, sign_ups
 from tests.support.steps import Case, OneRun
 from topicledger.errors import IntegrityError
-from topicledger.load import load_batch
 from topicledger.model.accounts import require_closed
-from topicledger.reconcile import reconcile
+from topicledger.steps.load import load_batch
+from topicledger.steps.reconcile import reconcile
 
 pytestmark = pytest.mark.both_databases
 

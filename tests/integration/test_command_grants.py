@@ -116,7 +116,7 @@ def test_a_standby(command: Command, duckdb_case: Case, tmp_path_factory: pytest
 def mortal(command: Command) -> Ran:
     """Run the check as a user whom the modes of files hold for, which they don't for root."""
     without = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-    program = [sys.executable, "-c", "from topicledger.cli import main; main()", "check"]
+    program = [sys.executable, "-c", "from topicledger.cli.app import main; main()", "check"]
     environment = {**os.environ, "PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
         [*without, *program], env=environment, cwd=command.folder, capture_output=True, text=True, check=False

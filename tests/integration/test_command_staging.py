@@ -18,7 +18,7 @@ from tests.support.steps import Case
 
 LOOK = """
 import sys
-from topicledger.checks import check_staging
+from topicledger.cli.checks import check_staging
 for finding in check_staging(sys.argv[1], None):
     print(finding.kind, finding.text)
 """

@@ -21,9 +21,9 @@ from tests.support.records import Record, aborted, good, sign_ups
 from tests.support.steps import Case, OneRun, run_steps
 from topicledger.errors import RetriableError, SettingsError
 from topicledger.model.manifest import Manifest
-from topicledger.parallel_read import _Process, read_plan
 from topicledger.signups import clean
-from topicledger.staging.tables import CsvWriter
+from topicledger.staged_files.tables import CsvWriter
+from topicledger.steps.parallel_read import _Process, read_plan
 
 FILES = ("rows", "dead_letters", "tombstones", "jumps")
 

@@ -22,8 +22,8 @@ from tests.support.steps import Case, OneRun, make_case
 from tests.support.topics import Topics
 from topicledger.errors import IntegrityError
 from topicledger.s3.connection import S3Connection
-from topicledger.staging import receipts
-from topicledger.staging.s3_root import S3Root
+from topicledger.staged_files import receipts
+from topicledger.staged_files.s3_root import S3Root
 from topicledger.warehouse.contract import WarehouseSettings
 
 DAG_FILE = Path(__file__).parents[2] / "dags" / "user_etl_dag.py"
@@ -150,7 +150,7 @@ def clean_up(url: str, batch_id: str, connection: S3Connection) -> subprocess.Co
         "STAGING_CONN_ID": connection.conn_id,
         "BATCH_ID": batch_id,
         "PYTHON": sys.executable,
-        "TOPICLEDGER": "from topicledger.cli import main; main()",
+        "TOPICLEDGER": "from topicledger.cli.app import main; main()",
         "AIRFLOW_CONN_STAGING_DEFAULT": json.dumps({**fields, "extra": dict(connection.extra)}),
         "PATH": os.defpath,
     }

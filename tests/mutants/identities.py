@@ -5,9 +5,9 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _ACCOUNTS = "src/topicledger/model/accounts.py"
-_DIALECT = "src/topicledger/warehouse/dialect.py"
-_STAGED = "src/topicledger/warehouse/staged.py"
-_DIALECT = "src/topicledger/warehouse/dialect.py"
+_DIALECT = "src/topicledger/warehouse/sql/dialect.py"
+_STAGED = "src/topicledger/warehouse/sql/staged_tables.py"
+_DIALECT = "src/topicledger/warehouse/sql/dialect.py"
 _TERMS = ("test_every_falsified_term_is_named",)
 
 IDENTITIES = (

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_LOAD = "src/topicledger/load.py"
-_TRANSACTION = "src/topicledger/warehouse/transaction.py"
-_STAGED = "src/topicledger/warehouse/staged.py"
-_LEDGER = "src/topicledger/warehouse/ledger.py"
-_POSTGRES = "src/topicledger/warehouse/postgres.py"
-_DUCKDB = "src/topicledger/warehouse/duckdb.py"
-_CSV = "src/topicledger/warehouse/staged_batches.py"
-_RECONCILE = "src/topicledger/reconcile.py"
+_LOAD = "src/topicledger/steps/load.py"
+_TRANSACTION = "src/topicledger/warehouse/sql/transaction.py"
+_STAGED = "src/topicledger/warehouse/sql/staged_tables.py"
+_LEDGER = "src/topicledger/warehouse/sql/ledger.py"
+_POSTGRES = "src/topicledger/warehouse/postgres/warehouse.py"
+_DUCKDB = "src/topicledger/warehouse/duckdb/warehouse.py"
+_CSV = "src/topicledger/warehouse/sql/staged_batches.py"
+_RECONCILE = "src/topicledger/steps/reconcile.py"
 _UTILS = "dags/kafka_utils.py"
 
 LOAD = (
@@ -198,7 +198,7 @@ LOAD = (
     Mutant(
         "PostgreSQL's rows have no unique key",
         ("step 18", "guarantee 5"),
-        "src/topicledger/warehouse/schema.py",
+        "src/topicledger/warehouse/sql/schema.py",
         "if (tables.rows.name, key) not in unique:",
         "if False:",
         ("test_a_key_without_its_constraint",),
@@ -254,7 +254,7 @@ LOAD = (
     Mutant(
         "a key that another session wrote meanwhile stops a load for good",
         ("step 18", "guarantee 5"),
-        "src/topicledger/warehouse/postgres_errors.py",
+        "src/topicledger/warehouse/postgres/errors.py",
         "if state == _TAKEN and columns.startswith(",
         "if False and columns.startswith(",
         ("test_a_key_that_another_session_writes_meanwhile",),
@@ -270,7 +270,7 @@ LOAD = (
     Mutant(
         "what the server refuses at COMMIT is called unknown",
         ("step 19", "guarantee 5"),
-        "src/topicledger/warehouse/postgres_errors.py",
+        "src/topicledger/warehouse/postgres/errors.py",
         'if error.diag.severity_nonlocalized == "ERROR" and not',
         "if False and not",
         ("test_answers_to_commit",),
@@ -278,7 +278,7 @@ LOAD = (
     Mutant(
         "a session that ends at COMMIT is taken for a refusal",
         ("step 19", "guarantee 3"),
-        "src/topicledger/warehouse/postgres_errors.py",
+        "src/topicledger/warehouse/postgres/errors.py",
         'if error.diag.severity_nonlocalized == "ERROR" and not (error.sqlstate or "08").startswith(_LEAVES_OPEN):',
         "if error.sqlstate:",
         ("test_answers_to_commit",),
@@ -286,7 +286,7 @@ LOAD = (
     Mutant(
         "the cause of a refusal shows the record's values",
         ("step 18", "secrets"),
-        "src/topicledger/warehouse/postgres_errors.py",
+        "src/topicledger/warehouse/postgres/errors.py",
         "error.args = (said,)",
         "pass",
         ("test_a_rule_that_refuses_a_record[trigger]",),
@@ -294,7 +294,7 @@ LOAD = (
     Mutant(
         "the search names a record after the first one",
         ("step 18",),
-        "src/topicledger/warehouse/refused.py",
+        "src/topicledger/warehouse/sql/refused_rows.py",
         "(partition, offset), (last_partition, last_offset) = self._place(low)",
         "(partition, offset), (last_partition, last_offset) = self._place(low + 1)",
         ("test_a_rule_that_refuses_a_record[check]",),
@@ -302,7 +302,7 @@ LOAD = (
     Mutant(
         "a rule about no record blames the last one",
         ("step 18",),
-        "src/topicledger/warehouse/refused.py",
+        "src/topicledger/warehouse/sql/refused_rows.py",
         "            self._insert(0, 0)\n",
         "",
         ("test_a_rule_about_no_record",),

@@ -7,11 +7,11 @@ from tests.mutants.mutant import Mutant
 _UTILS = "dags/kafka_utils.py"
 _PRODUCER = "src/topicledger/kafka/producer.py"
 _PLANNING = "src/topicledger/model/planning.py"
-_PLANNER = "src/topicledger/planner.py"
+_PLANNER = "src/topicledger/steps/plan.py"
 _SIMULATION = "src/topicledger/simulation.py"
-_LEDGER = "src/topicledger/warehouse/ledger.py"
-_SQL = "src/topicledger/warehouse/sql_warehouse.py"
-_RECEIPTS = "src/topicledger/staging/receipts.py"
+_LEDGER = "src/topicledger/warehouse/sql/ledger.py"
+_SQL = "src/topicledger/warehouse/sql/warehouse.py"
+_RECEIPTS = "src/topicledger/staged_files/receipts.py"
 _IDENTITY = "src/topicledger/model/identity.py"
 
 PRODUCE = (
@@ -229,7 +229,7 @@ PLAN = (
     Mutant(
         "two DuckDB planners may add the same positions",
         ("step 4",),
-        "src/topicledger/warehouse/duckdb.py",
+        "src/topicledger/warehouse/duckdb/warehouse.py",
         'self._touch(version_table, "version")',
         "pass",
         ("test_positions_added_by_two_at_once[duckdb]",),

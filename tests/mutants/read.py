@@ -267,7 +267,7 @@ READ = (
     Mutant(
         "a reading process that is killed counts as done",
         ("step 9", "guarantee 1"),
-        "src/topicledger/parallel_read.py",
+        "src/topicledger/steps/parallel_read.py",
         "with self._alive():\n            message: tuple[str, Any] = self.pipe.recv()",
         "try:\n            message: tuple[str, Any] = self.pipe.recv()\n"
         "        except EOFError:\n            return 'read', joined([])",
@@ -276,7 +276,7 @@ READ = (
     Mutant(
         "what a reading process raises is not heard",
         ("step 9", "errors"),
-        "src/topicledger/parallel_read.py",
+        "src/topicledger/steps/parallel_read.py",
         "raise value",
         "del reading[process.pipe]",
         ("test_an_error_in_a_process_is_the_steps_own",),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_JUDGE = "src/topicledger/judge.py"
-_RULES = "src/topicledger/rules.py"
-_STAGE = "src/topicledger/stage.py"
+_JUDGE = "src/topicledger/events/judge.py"
+_RULES = "src/topicledger/events/rules.py"
+_STAGE = "src/topicledger/steps/stage.py"
 _SIGNUPS = "src/topicledger/signups.py"
 
 RECORDS = (
@@ -45,7 +45,7 @@ RECORDS = (
     Mutant(
         "deep nesting is said to be broken JSON",
         ("step 11", "records"),
-        "src/topicledger/rejections.py",
+        "src/topicledger/events/rejections.py",
         "if isinstance(error, RecursionError):",
         "if False:",
         ("unit/test_judge.py::test_bad_value[nested 100,000 deep]",),
@@ -101,7 +101,7 @@ RECORDS = (
     Mutant(
         "a dead letter's sentence may hold U+0000",
         ("step 11", "records"),
-        "src/topicledger/rejections.py",
+        "src/topicledger/events/rejections.py",
         r'.replace("\0", "\\u0000")',
         "",
         ("test_a_quoted_nul_is_spelled_out",),

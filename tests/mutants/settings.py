@@ -54,7 +54,7 @@ SETTINGS = (
     Mutant(
         "what was opened before a fork is used in it",
         ("settings",),
-        "src/topicledger/forks.py",
+        "src/topicledger/opened_here.py",
         "if os.getpid() != self._pid:",
         "if False:",
         ("test_what_was_opened_is_refused_in_a_fork",),
@@ -126,7 +126,7 @@ SETTINGS = (
     Mutant(
         "PostgreSQL's answers may show the password",
         ("settings", "secrets"),
-        "src/topicledger/warehouse/postgres_errors.py",
+        "src/topicledger/warehouse/postgres/errors.py",
         'return text.replace(settings.password, "***") if settings.password else text',
         "return text",
         ("test_an_answer_that_quotes_the_password",),
@@ -158,7 +158,7 @@ SETTINGS = (
     Mutant(
         "the clean-up isn't tried before the first record",
         ("settings",),
-        "src/topicledger/judge.py",
+        "src/topicledger/events/judge.py",
         "        self.chunk([])\n",
         "",
         ("test_check_tells_what_a_declaration_cant_do",),
@@ -229,13 +229,13 @@ SETTINGS = (
     ),
 )
 
-_S3_ROOT = "src/topicledger/staging/s3_root.py"
+_S3_ROOT = "src/topicledger/staged_files/s3_root.py"
 
 CHECK = (
     Mutant(
         "a retention as long as the pause between two runs is enough",
         ("settings",),
-        "src/topicledger/checks.py",
+        "src/topicledger/cli/checks.py",
         "if kept > pause:",
         "if kept >= pause:",
         ("test_retention_against_the_schedule",),
@@ -243,7 +243,7 @@ CHECK = (
     Mutant(
         "what retention took is no problem to check",
         ("settings",),
-        "src/topicledger/checks.py",
+        "src/topicledger/cli/checks.py",
         "*(_losses(state, known, pipeline) if known is not None else ())]",
         "]",
         ("test_a_ledger_behind_the_low_watermark",),
@@ -251,7 +251,7 @@ CHECK = (
     Mutant(
         "check asks for a schema's right of use alone",
         ("settings",),
-        "src/topicledger/warehouse/postgres_access.py",
+        "src/topicledger/warehouse/postgres/access.py",
         "if create and not may_create and not all(found.values()):",
         "if False:",
         ("test_grants_in_postgresql",),
@@ -259,7 +259,7 @@ CHECK = (
     Mutant(
         "check doesn't look at the grants on tables",
         ("settings",),
-        "src/topicledger/warehouse/postgres_access.py",
+        "src/topicledger/warehouse/postgres/access.py",
         "        if lacking:\n",
         "        if False:\n",
         ("test_grants_in_postgresql",),
@@ -267,7 +267,7 @@ CHECK = (
     Mutant(
         "any encoding of a database will do",
         ("settings",),
-        "src/topicledger/warehouse/postgres_fit.py",
+        "src/topicledger/warehouse/postgres/fit.py",
         'if encoding != "UTF8":',
         "if False:",
         ("test_an_encoding_that_is_not_utf8",),
@@ -275,7 +275,7 @@ CHECK = (
     Mutant(
         "row-level security isn't asked about",
         ("settings",),
-        "src/topicledger/warehouse/postgres_fit.py",
+        "src/topicledger/warehouse/postgres/fit.py",
         "AND row_security_active(c.oid)",
         "AND false",
         ("contract/test_postgres_fit.py::test_row_level_security",),
@@ -283,7 +283,7 @@ CHECK = (
     Mutant(
         "what a policy filters is no error",
         ("settings", "guarantee 5"),
-        "src/topicledger/warehouse/postgres.py",
+        "src/topicledger/warehouse/postgres/warehouse.py",
         "SET LOCAL row_security TO off",
         "SET LOCAL row_security TO on",
         ("test_a_policy_made_during_a_run",),
@@ -291,7 +291,7 @@ CHECK = (
     Mutant(
         "a collation that folds keys is taken for text",
         ("settings", "guarantee 5"),
-        "src/topicledger/warehouse/dialect.py",
+        "src/topicledger/warehouse/sql/dialect.py",
         "|| COALESCE(' COLLATE ' || quote_ident(l.collname), '')",
         "",
         ("contract/test_postgres_fit.py::test_a_collation_that_takes_different_texts_for_equal",),
@@ -323,7 +323,7 @@ CHECK = (
     Mutant(
         "check doesn't see a full disk",
         ("settings", "staging"),
-        "src/topicledger/staging/folder.py",
+        "src/topicledger/staged_files/folder.py",
         "if not free_bytes or (",
         "if False and (",
         ("test_a_folder_without_room",),
@@ -331,7 +331,7 @@ CHECK = (
     Mutant(
         "the command looks at the declaration alone",
         ("settings",),
-        "src/topicledger/chosen.py",
+        "src/topicledger/cli/chosen.py",
         "for name, field in _REPLACED.items() if name in constants}",
         "for name, field in _REPLACED.items() if False}",
         ("test_whose_constants_count",),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_SESSION = "src/topicledger/warehouse/snowflake.py"
-_CONNECTION = "src/topicledger/warehouse/snowflake_connection.py"
-_FILES = "src/topicledger/warehouse/snowflake_files.py"
-_TABLES = "src/topicledger/warehouse/tables.py"
+_SESSION = "src/topicledger/warehouse/snowflake/warehouse.py"
+_CONNECTION = "src/topicledger/warehouse/snowflake/connection.py"
+_FILES = "src/topicledger/warehouse/snowflake/files.py"
+_TABLES = "src/topicledger/warehouse/sql/tables.py"
 
 SNOWFLAKE = (
     Mutant(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _UTILS = "dags/kafka_utils.py"
-_STAGE = "src/topicledger/stage.py"
-_WRITER = "src/topicledger/staging/writer.py"
-_READER = "src/topicledger/staging/reader.py"
-_FILE = "src/topicledger/staging/staged_file.py"
-_VERIFYING = "src/topicledger/staging/verifying.py"
-_FOLDER = "src/topicledger/staging/folder.py"
-_ROOT = "src/topicledger/staging/root.py"
+_STAGE = "src/topicledger/steps/stage.py"
+_WRITER = "src/topicledger/staged_files/writer.py"
+_READER = "src/topicledger/staged_files/opened_batch.py"
+_FILE = "src/topicledger/staged_files/staged_file.py"
+_VERIFYING = "src/topicledger/staged_files/verifying.py"
+_FOLDER = "src/topicledger/staged_files/folder.py"
+_ROOT = "src/topicledger/staged_files/root.py"
 
 STAGE = (
     Mutant(
@@ -218,7 +218,7 @@ STAGE = (
     Mutant(
         "the load doesn't verify what it copied",
         ("step 13", "guarantee 3"),
-        "src/topicledger/load.py",
+        "src/topicledger/steps/load.py",
         "opened.verify()\n",
         "pass\n",
         ("test_swapped_file",),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_ROOT = "src/topicledger/staging/s3_root.py"
+_ROOT = "src/topicledger/staged_files/s3_root.py"
 _UPLOAD = "src/topicledger/s3/upload.py"
 _BUCKET = "src/topicledger/s3/bucket.py"
-_PARQUET = "src/topicledger/staging/parquet_stream.py"
+_PARQUET = "src/topicledger/staged_files/parquet_stream.py"
 
 STAGE_S3 = (
     Mutant(
@@ -128,7 +128,7 @@ STAGE_PARQUET = (
     Mutant(
         "the last rows of a Parquet file aren't written",
         ("step 12", "guarantee 1"),
-        "src/topicledger/staging/tables.py",
+        "src/topicledger/staged_files/tables.py",
         "        self._flush()\n        self._writer.close()",
         "        self._writer.close()",
         ("test_a_batch_in_parquet",),

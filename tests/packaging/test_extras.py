@@ -86,8 +86,8 @@ def test_the_core_has_no_driver(core: Looked) -> None:
     assert "/venv/" in core.root
     wanted = {driver for extra in EXTRAS for driver in drivers(extra)}
     assert wanted & set(core.packages) == set()
-    command = {"topicledger.__main__", "topicledger.chosen", "topicledger.cli"}
-    places = ("topicledger.warehouse.", "topicledger.s3.", "topicledger.staging.s3")
+    command = {"topicledger.__main__", "topicledger.cli.chosen", "topicledger.cli.app"}
+    places = ("topicledger.warehouse.", "topicledger.s3.", "topicledger.staged_files.s3")
     assert [module for module in core.missing if module not in command and not module.startswith(places)] == []
     assert {"connect", "contract", "sql_warehouse"} & {module.rpartition(".")[2] for module in core.missing} == set()
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.docs.pages import ROOT
 from tests.support.steps import Case
-from topicledger import cli
+from topicledger.cli import app as cli
 from topicledger.warehouse.contract import WarehouseSettings
 
 

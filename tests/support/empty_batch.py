@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from topicledger.model.identity import CONTRACT_VERSION
 from topicledger.model.manifest import Manifest
-from topicledger.staging.folder import stem
-from topicledger.staging.reader import ManifestHandle
-from topicledger.staging.root import StagingRoot
-from topicledger.staging.writer import StagedBatch
+from topicledger.staged_files.folder import stem
+from topicledger.staged_files.opened_batch import ManifestHandle
+from topicledger.staged_files.root import StagingRoot
+from topicledger.staged_files.writer import StagedBatch
 
 BATCH, PLAN = "0123456789abcdef", "fedcba9876543210"
 _N: pa.Field[Any] = pa.field("n", pa.int64(), nullable=False)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support import hostile
 from tests.support.looking import query
-from topicledger.judge import Judged
+from topicledger.events.judge import Judged
 from topicledger.pipeline import Column, ColumnType, Pipeline
 from topicledger.warehouse.contract import WarehouseSettings
 

@@ -18,9 +18,9 @@ from typing import Any
 import httpx
 
 from devstack.locked_environment import locked_environment
-from topicledger.connections import parse_connection
+from topicledger.cli.connections import parse_connection
 from topicledger.warehouse.contract import WarehouseSettings
-from topicledger.warehouse.snowflake_connection import arguments, checked_extra
+from topicledger.warehouse.snowflake.connection import arguments, checked_extra
 
 ROOT = Path(__file__).parents[2]
 REAL = "TOPICLEDGER_SNOWFLAKE"

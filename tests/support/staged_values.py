@@ -7,19 +7,19 @@ from collections.abc import Sequence
 import msgspec
 
 from tests.support.records import Record
-from topicledger.judge import Judge
-from topicledger.load import load_batch
+from topicledger.events.judge import Judge
 from topicledger.model.accounts import Accounts
 from topicledger.model.identity import CONTRACT_VERSION, batch_id, plan_id
 from topicledger.model.manifest import Manifest, StagedPartition
 from topicledger.model.plan import Position
 from topicledger.model.records import Chunk
 from topicledger.pipeline import Pipeline
-from topicledger.stage import Stager
-from topicledger.staging.folder import stem
-from topicledger.staging.reader import ManifestHandle
-from topicledger.staging.root import LocalRoot, path_in
-from topicledger.staging.writer import StagedBatch
+from topicledger.staged_files.folder import stem
+from topicledger.staged_files.opened_batch import ManifestHandle
+from topicledger.staged_files.root import LocalRoot, path_in
+from topicledger.staged_files.writer import StagedBatch
+from topicledger.steps.load import load_batch
+from topicledger.steps.stage import Stager
 from topicledger.warehouse.contract import Warehouse
 
 _TOPIC_ID = "Zm9vYmFyYmF6cXV1eA"

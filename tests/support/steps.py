@@ -18,20 +18,20 @@ from kafka_utils import StagedResult
 from tests.support.records import Record, produce
 from tests.support.topics import Topics, unique_topic
 from topicledger.kafka.settings import KafkaSettings
-from topicledger.load import load_batch
 from topicledger.model.accounts import Accounts, require_closed
 from topicledger.model.identity import Run, batch_id
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.manifest import Manifest
 from topicledger.model.plan import Receipt
 from topicledger.pipeline import Pipeline
-from topicledger.reconcile import reconcile
 from topicledger.s3.connection import S3Connection
 from topicledger.signups import SIGNUPS
-from topicledger.staging.connect import open_root, s3_root
-from topicledger.staging.receipts import pushed_receipt, received_receipt
-from topicledger.staging.root import StagingRoot
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.staged_files.choice import open_root, s3_root
+from topicledger.staged_files.receipts import pushed_receipt, received_receipt
+from topicledger.staged_files.root import StagingRoot
+from topicledger.steps.load import load_batch
+from topicledger.steps.reconcile import reconcile
+from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import Warehouse, WarehouseSettings
 
 if TYPE_CHECKING:

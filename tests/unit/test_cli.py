@@ -13,7 +13,7 @@ from tests.support.command import Command, Ran
 from topicledger import __version__
 from topicledger.model.plan import Position
 from topicledger.signups import SIGNUPS
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import Warehouse, WarehouseSettings
 
 TOPIC_ID = "mPqZ3xQkT5SxAbCdEfGhIj"
@@ -84,7 +84,7 @@ def test_init_says_what_it_wrote_and_what_comes_next(run: Run, tmp_path: Path, m
 
     Elsewhere than in Airflow's dags folder `check` has to be told of the DAG file.
     """
-    monkeypatch.setattr("topicledger.scaffold._dag_file", lambda name: name.encode())
+    monkeypatch.setattr("topicledger.cli.scaffold._dag_file", lambda name: name.encode())
     dags = tmp_path / "dags"
     dags.mkdir()
     status, out, _ = run("init", str(dags), "--vendor")

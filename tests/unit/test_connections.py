@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from topicledger.connections import ConnectionFields, find_connection, parse_connection, require_connection
+from topicledger.cli.connections import ConnectionFields, find_connection, parse_connection, require_connection
 from topicledger.errors import SettingsError
 
 SECRET = "p@ss:/w0rd%?#é"
@@ -19,7 +19,7 @@ SECRET = "p@ss:/w0rd%?#é"
 def only_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Nothing but the test's own folder is on PATH, and the interpreter has no `airflow` beside it."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("topicledger.connections.sys.executable", str(tmp_path / "bin" / "python"))
+    monkeypatch.setattr("topicledger.cli.connections.sys.executable", str(tmp_path / "bin" / "python"))
     for name in ("AIRFLOW_CONN_WH", "AIRFLOW_CONN_KAFKA_DEFAULT", "AIRFLOW__SECRETS__BACKEND"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT
-from topicledger.dag_file import read_dag_file
+from topicledger.cli.dag_file import read_dag_file
 from topicledger.errors import SettingsError
 
 

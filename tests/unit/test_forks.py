@@ -7,7 +7,7 @@ import os
 import pytest
 
 from topicledger.errors import SettingsError
-from topicledger.forks import OpenedHere
+from topicledger.opened_here import OpenedHere
 
 
 def test_what_was_opened_is_refused_in_a_fork() -> None:

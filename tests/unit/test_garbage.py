@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from contextlib import suppress
 
-from topicledger.garbage import seldom_collected
+from topicledger.cycle_search import seldom_collected
 
 
 def test_the_search_is_put_off_and_comes_back() -> None:

@@ -19,7 +19,7 @@ from tests.support.bad_records import BAD, Bad
 from tests.support.oracle import is_blank, require_rules
 from tests.support.records import event_id, good, sign_up
 from topicledger.errors import SettingsError
-from topicledger.judge import Judge, Judged
+from topicledger.events.judge import Judge, Judged
 from topicledger.pipeline import Check, CleanUp, Column, Pipeline
 from topicledger.signups import SIGNUPS
 

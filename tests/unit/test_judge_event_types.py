@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from topicledger.errors import SettingsError
-from topicledger.judge import Judge
+from topicledger.events.judge import Judge
 from topicledger.pipeline import Column, ColumnType, Pipeline
 
 _Any = TypeVar("_Any")

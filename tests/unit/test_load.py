@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topicledger.errors import IntegrityError
-from topicledger.load import _advanced, _require_fit, applied_ranges
 from topicledger.model.manifest import LeaderEpoch, Manifest, StagedFile, StagedPartition
 from topicledger.model.plan import OffsetRange, Position
+from topicledger.steps.load import _advanced, _require_fit, applied_ranges
 
 STAGED = StagedPartition(
     partition=0,

@@ -12,13 +12,13 @@ from topicledger.kafka.topic import TopicObserver
 from topicledger.warehouse.contract import Warehouse
 
 ASKERS = (
-    "src/topicledger/cli.py",
-    "src/topicledger/checks.py",
-    "src/topicledger/planner.py",
-    "src/topicledger/reconcile.py",
+    "src/topicledger/cli/app.py",
+    "src/topicledger/cli/checks.py",
+    "src/topicledger/steps/plan.py",
+    "src/topicledger/steps/reconcile.py",
     "dags/kafka_utils.py",
 )
-"""Who asks. `topicledger.load` does it with one patience around the whole attempt."""
+"""Who asks. `topicledger.steps.load` does it with one patience around the whole attempt."""
 
 UNASKED = {"target", "ddl", "loading", "close"}
 """What a warehouse answers by itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from topicledger.warehouse.contract import WarehouseSettings
-from topicledger.warehouse.postgres_errors import connecting_failed, statement_failed
+from topicledger.warehouse.postgres.errors import connecting_failed, statement_failed
 
 
 def test_an_answer_that_quotes_the_password() -> None:

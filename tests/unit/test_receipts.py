@@ -12,10 +12,10 @@ import pytest
 
 from topicledger.errors import IntegrityError, SettingsError
 from topicledger.model.plan import OffsetRange, Receipt
-from topicledger.staging.folder import stem
-from topicledger.staging.reader import ManifestHandle
-from topicledger.staging.receipts import pushed_receipt, received_receipt
-from topicledger.staging.root import LocalRoot
+from topicledger.staged_files.folder import stem
+from topicledger.staged_files.opened_batch import ManifestHandle
+from topicledger.staged_files.receipts import pushed_receipt, received_receipt
+from topicledger.staged_files.root import LocalRoot
 
 BATCH = "0123456789abcdef"
 PARTITIONS = 50_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from topicledger.rejections import rejection, storable
+from topicledger.events.rejections import rejection, storable
 
 
 class Tagged(msgspec.Struct, tag="known"):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from topicledger import scaffold
+from topicledger.cli import scaffold
+from topicledger.cli.scaffold import DAG_FILES, IGNORE_ENTRY, install_line, write_dag_files
 from topicledger.errors import SettingsError
-from topicledger.scaffold import DAG_FILES, IGNORE_ENTRY, install_line, write_dag_files
 
 
 @pytest.fixture

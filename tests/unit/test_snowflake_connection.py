@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.contract.batches import pipeline
 from topicledger.errors import RetriableError, SettingsError
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import WarehouseSettings
-from topicledger.warehouse.snowflake_connection import arguments, checked_extra, without_secrets
+from topicledger.warehouse.snowflake.connection import arguments, checked_extra, without_secrets
 
 SECRET = "hunter2"
 PLACE = {"account": "org-account", "database": "LAKE", "warehouse": "LOADING"}

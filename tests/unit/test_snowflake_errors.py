@@ -7,7 +7,7 @@ from snowflake.connector import errors
 
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.warehouse.contract import WarehouseSettings
-from topicledger.warehouse.snowflake_errors import commit_failed, connecting_failed, failed
+from topicledger.warehouse.snowflake.errors import commit_failed, connecting_failed, failed
 
 SETTINGS = WarehouseSettings("warehouse_default", "snowflake", login="loader", password="hunter2")
 

@@ -12,9 +12,9 @@ from pyarrow import parquet
 from tests.contract.batches import COLUMNS, Batch
 from topicledger.errors import IntegrityError
 from topicledger.model.plan import OffsetRange
-from topicledger.warehouse import snowflake_files
-from topicledger.warehouse.snowflake_files import copy_into, parts
-from topicledger.warehouse.tables import STAMPED, StoredColumn
+from topicledger.warehouse.snowflake import files as snowflake_files
+from topicledger.warehouse.snowflake.files import copy_into, parts
+from topicledger.warehouse.sql.tables import STAMPED, StoredColumn
 
 STAGED = (*(StoredColumn(c.name, c.type, c.nullable) for c in COLUMNS), *STAMPED)
 

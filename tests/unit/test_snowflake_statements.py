@@ -20,7 +20,7 @@ from topicledger.errors import IntegrityError, RetriableError
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.manifest import Acceptance
 from topicledger.model.plan import OffsetRange, Position
-from topicledger.warehouse.connect import open_warehouse
+from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import Warehouse, WarehouseSettings
 
 TEXTS = Path(__file__).with_name("snowflake")

@@ -21,12 +21,12 @@ from pyarrow import csv
 
 from tests.support.empty_batch import BATCH, COLUMNS, PLAN, stage_in
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
-from topicledger.staging.folder import is_staged_name, stem
-from topicledger.staging.reader import ManifestHandle, open_batch, received_handle
-from topicledger.staging.root import LocalRoot, require_inside
-from topicledger.staging.staged_file import StagedWriter
-from topicledger.staging.tables import CsvWriter
-from topicledger.staging.writer import StagedBatch
+from topicledger.staged_files.folder import is_staged_name, stem
+from topicledger.staged_files.opened_batch import ManifestHandle, open_batch, received_handle
+from topicledger.staged_files.root import LocalRoot, require_inside
+from topicledger.staged_files.staged_file import StagedWriter
+from topicledger.staged_files.tables import CsvWriter
+from topicledger.staged_files.writer import StagedBatch
 
 
 @pytest.fixture
@@ -161,8 +161,8 @@ STAGE_ELSEWHERE = """
 import sys
 import pyarrow as pa
 from topicledger.errors import TopicLedgerError
-from topicledger.staging.root import LocalRoot
-from topicledger.staging.writer import StagedBatch
+from topicledger.staged_files.root import LocalRoot
+from topicledger.staged_files.writer import StagedBatch
 try:
     root, columns = LocalRoot(sys.argv[1]), pa.schema([("n", pa.int64())])
     StagedBatch(root, "kafka_staging_0123456789abcdef.0123456789abcdef", columns)

@@ -10,9 +10,9 @@ import pytest
 from tests.support.empty_batch import BATCH
 from tests.unit.test_staging import stage
 from topicledger.errors import IntegrityError, SettingsError
-from topicledger.staging.folder import open_folder
-from topicledger.staging.reader import open_batch
-from topicledger.staging.root import LocalRoot
+from topicledger.staged_files.folder import open_folder
+from topicledger.staged_files.opened_batch import open_batch
+from topicledger.staged_files.root import LocalRoot
 
 
 @pytest.fixture

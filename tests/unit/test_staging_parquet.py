@@ -16,13 +16,13 @@ from pyarrow import parquet
 
 from tests.support.empty_batch import BATCH, stage_in
 from topicledger.errors import IntegrityError, RetriableError
-from topicledger.staging import tables
-from topicledger.staging.folder import is_staged_name, open_staged, stem
-from topicledger.staging.parquet_stream import ParquetStream
-from topicledger.staging.reader import ManifestHandle, open_batch
-from topicledger.staging.root import LocalRoot
-from topicledger.staging.staged_file import StagedWriter
-from topicledger.staging.verifying import VerifyingReader
+from topicledger.staged_files import tables
+from topicledger.staged_files.folder import is_staged_name, open_staged, stem
+from topicledger.staged_files.opened_batch import ManifestHandle, open_batch
+from topicledger.staged_files.parquet_stream import ParquetStream
+from topicledger.staged_files.root import LocalRoot
+from topicledger.staged_files.staged_file import StagedWriter
+from topicledger.staged_files.verifying import VerifyingReader
 
 UTC_MICROS = pa.timestamp("us", tz="UTC")
 _FIELDS: list[tuple[str, pa.DataType, st.SearchStrategy[Any]]] = [

@@ -8,12 +8,12 @@ from typing import Any, cast
 
 from confluent_kafka import Consumer
 
-from topicledger.forks import OpenedHere
 from topicledger.kafka.client import consumer_client
 from topicledger.kafka.failures import ErrorMemory
 from topicledger.kafka.headers import NameNotTextError, bytes_beside_values, keep_names
 from topicledger.kafka.message import ConsumedMessage
 from topicledger.kafka.settings import QUEUED_BYTES, QUEUED_RECORDS, KafkaSettings
+from topicledger.opened_here import OpenedHere
 
 log = logging.getLogger(__name__)
 

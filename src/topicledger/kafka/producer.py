@@ -12,8 +12,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from topicledger.crash_points import crash_point
+from topicledger.cycle_search import seldom_collected
 from topicledger.errors import RetriableError, SettingsError, TopicLedgerError
-from topicledger.garbage import seldom_collected
 from topicledger.kafka.client import producer_client
 from topicledger.kafka.failures import ErrorMemory, translate
 from topicledger.kafka.settings import KafkaSettings

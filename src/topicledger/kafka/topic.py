@@ -11,13 +11,13 @@ from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCol
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec  # type: ignore[attr-defined] # re-exported there
 
 from topicledger.errors import IntegrityError, RetriableError
-from topicledger.forks import OpenedHere
 from topicledger.kafka.client import admin_client
 from topicledger.kafka.failures import MISSING_TOPIC, UNANSWERED, ErrorMemory, translate, translated
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.kafka.truncation import find_truncation
 from topicledger.model.plan import Position
 from topicledger.model.planning import TopicState, Watermarks
+from topicledger.opened_here import OpenedHere
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[impor
 
 from topicledger.disks import FULL, disk_failed
 from topicledger.errors import RetriableError
-from topicledger.forks import OpenedHere
+from topicledger.opened_here import OpenedHere
 from topicledger.s3 import PAGE
 from topicledger.s3.client import make_client
 from topicledger.s3.connection import S3Connection

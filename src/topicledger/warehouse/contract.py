@@ -90,8 +90,8 @@ class StagedStreams:
 
     Each stream is read to its end exactly once, by `read(size)` or `readinto`: that is CSV, in whatever format the
     file is. A stream that is a `TypedStream`, too, may be taken as Arrow's batches instead. The formats are those of
-    `topicledger.staging.schemas`: CSV, UTF-8, a header line, `\\n` line ends, text and times quoted, NULL unquoted and
-    empty.
+    `topicledger.staged_files.schemas`: CSV, UTF-8, a header line, `\\n` line ends, text and times quoted, NULL unquoted
+    and empty.
 
     rows: the pipeline's columns in order, then `_kafka_partition`, `_kafka_offset`, `_kafka_timestamp`.
     dead_letters: `reason`, `error`, `key`, `value` (base64; NULL stays NULL), `headers` (JSON text), then the

@@ -1,0 +1,251 @@
+"""What `topicledger check` looks at: connections, grants, tables, staging, topic, retention, losses. Nothing stays."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from topicledger.errors import SettingsError, TopicLedgerError
+from topicledger.events.judge import Judge
+from topicledger.kafka.grants import missing_grants
+from topicledger.kafka.settings import KafkaSettings
+from topicledger.kafka.topic import TopicObserver
+from topicledger.model.plan import Position
+from topicledger.model.planning import TopicState
+from topicledger.pipeline import Pipeline
+from topicledger.report.display import duration, number
+from topicledger.report.preview import preview
+from topicledger.retries import with_retries
+from topicledger.s3.connection import S3Connection
+from topicledger.staged_files.choice import open_root
+from topicledger.warehouse.choice import open_warehouse
+from topicledger.warehouse.contract import Warehouse, WarehouseSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the answer; that of a problem ends with its next step."""
+
+    kind: Literal["ok", "note", "problem"]
+    text: str
+
+
+def one_line(error: TopicLedgerError) -> str:
+    """An error's first line. Further ones are statements for a database administrator."""
+    first, _, statements = str(error).partition("\n")
+    return f"{first} (`topicledger check --ddl` prints the statements)" if statements else first
+
+
+def require_ledger(settings: WarehouseSettings, pipeline: Pipeline) -> None:
+    """Do nothing when there is a ledger to look at, whatever else a run would stumble over.
+
+    Raises:
+        SettingsError: Nothing was created yet.
+        RetriableError: The warehouse isn't reachable.
+    """
+    # Whoever creates them: what is asked is whether they are there.
+    warehouse = open_warehouse(settings, replace(pipeline, create_tables=True))
+    try:
+        there = _has_tables(warehouse)
+    except TopicLedgerError as error:
+        if error.retriable:
+            raise
+        there = True
+    if not there:
+        raise SettingsError(
+            f"connection {settings.conn_id} has no ledger of {warehouse.target}; the first run creates it. When there "
+            "have been runs, correct the connection, or name the DAG file by --dag-file"
+        )
+
+
+def known_positions(settings: WarehouseSettings, pipeline: Pipeline) -> list[Position]:
+    """The ledger's positions of the pipeline's topic; none before the first run.
+
+    Raises:
+        TopicLedgerError: What would stop a run.
+    """
+    warehouse = open_warehouse(settings, pipeline)
+    _has_tables(warehouse)
+    return _positions(warehouse, pipeline)
+
+
+def _has_tables(warehouse: Warehouse) -> bool:
+    return with_retries("comparing the tables", warehouse.compare_tables)
+
+
+def _positions(warehouse: Warehouse, pipeline: Pipeline) -> list[Position]:
+    return list(with_retries("reading the ledger", lambda: warehouse.positions(pipeline.topic)))
+
+
+def check_declaration(pipeline: Pipeline) -> list[Finding]:
+    """Do event type, checks, clean-up and columns fit together, as a run would find before it reads?"""
+    try:
+        Judge(pipeline)
+    except TopicLedgerError as error:
+        return [Finding("problem", one_line(error))]
+    return []
+
+
+def check_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> tuple[list[Finding], list[Position] | None]:
+    """Is it reachable, may this user load there, are the tables as declared, does the ledger add up?
+
+    Returns:
+        What was found, and the ledger's positions of the topic; None when it could not be read.
+    """
+    conn_id, findings = settings.conn_id, []
+    try:
+        warehouse = open_warehouse(settings, pipeline)
+        access = with_retries("asking the warehouse for grants", warehouse.access)
+        findings += [Finding("problem", f"{conn_id}: {problem}") for problem in access.problems]
+        if not _has_tables(warehouse):
+            findings += [Finding("note", f"{conn_id}: {note}") for note in access.notes]
+            known = _left_over(warehouse, pipeline)
+            if known:
+                findings.append(_table_gone(conn_id, warehouse.target))
+            first = not known and not access.problems
+            said = "reachable; the first run creates the tables" if first else "reachable"
+            return [Finding("ok", f"{conn_id}: {said}"), *findings], known
+        known, audit = _positions(warehouse, pipeline), with_retries("auditing the ledger", warehouse.audit)
+    except TopicLedgerError as error:
+        # A refusal that follows from a missing grant has been told, with the statement that gives it.
+        told = findings and isinstance(error, SettingsError)
+        return findings if told else [*findings, Finding("problem", one_line(error))], None
+    findings += [Finding("note", f"{conn_id}: {note}") for note in audit.notes]
+    findings += [Finding("problem", f"{conn_id}: {problem}") for problem in audit.problems]
+    return [Finding("ok", f"{conn_id}: reachable, tables as expected"), *findings], known
+
+
+def _left_over(warehouse: Warehouse, pipeline: Pipeline) -> list[Position]:
+    """The positions of a ledger of which a table is missing; none where nothing was created yet."""
+    try:
+        return _positions(warehouse, pipeline)
+    except TopicLedgerError as error:
+        if error.retriable:
+            raise
+        return []
+
+
+def _table_gone(conn_id: str, target: str) -> Finding:
+    return Finding(
+        "problem",
+        f"{conn_id}: the ledger has positions of {target}, and a table of it is gone: restore all of them from one "
+        "moment, else a run creates it empty and goes on behind what was in it",
+    )
+
+
+def check_staging(staging_dir: str, connection: S3Connection | None) -> list[Finding]:
+    """Could a run stage there: does the place exist, may this user write, is there room?
+
+    Args:
+        staging_dir: The staging root, as the pipeline declares it.
+        connection: Who asks S3, where the root is in S3.
+    """
+    try:
+        root = open_root(staging_dir, connection)
+        found = root.access()
+    except TopicLedgerError as error:
+        return [Finding("problem", one_line(error))]
+    free = f"{number(found.free_bytes)} bytes are free in {found.disk}"
+    ok = Finding("ok", f"staging: {root.location} {found.allowed}; {free}")
+    return [ok, Finding("note", f"staging: {found.note}")] if found.note else [ok]
+
+
+def check_topic(
+    settings: KafkaSettings,
+    pipeline: Pipeline,
+    known: Sequence[Position] | None,
+    *,
+    produces: bool,
+    pause: dt.timedelta | None,
+) -> list[Finding]:
+    """Is the broker reachable, is the topic there, may this user read it, is anything lost, does it keep long enough?
+
+    Args:
+        settings: The connection.
+        pipeline: The pipeline.
+        known: The ledger's positions of the topic; None when they aren't known, and then nothing is said about losses.
+        produces: Whether a run produces, too.
+        pause: The longest time between two runs, or None when it isn't known.
+    """
+    topic = pipeline.topic
+    try:
+        with TopicObserver(settings, topic) as observer:
+            state = with_retries(f"describing {topic}", observer.state)
+            findings = [Finding("ok", f"{settings.conn_id}: topic {topic} with {len(state.partitions)} partitions")]
+            findings += _grants(settings, pipeline, produces=produces)
+            findings += _retention(observer, topic, pause)
+            short = with_retries("looking at the replicas", observer.too_few_in_sync) if produces else None
+    except TopicLedgerError as error:
+        return [Finding("problem", one_line(error))]
+    if short:
+        findings.append(Finding("problem", f"topic {topic}: {short}: bring its brokers back before a run produces"))
+    return [*findings, *_hidden(state), *(_losses(state, known, pipeline) if known is not None else ())]
+
+
+def _grants(settings: KafkaSettings, pipeline: Pipeline, *, produces: bool) -> Iterator[Finding]:
+    lacking = with_retries(
+        "asking the broker for grants", lambda: missing_grants(settings, pipeline.topic, pipeline.name, write=produces)
+    )
+    for problem in lacking:
+        yield Finding("problem", f"{settings.conn_id}: {problem}")
+
+
+def _losses(state: TopicState, known: Sequence[Position], pipeline: Pipeline) -> Iterator[Finding]:
+    try:
+        planned = preview(state, known, pipeline, pipeline.table)
+    except TopicLedgerError as error:
+        yield Finding("problem", one_line(error))
+        return
+    offsets = sum(r.end - r.start for r in planned.ranges)
+    yield Finding("ok", f"nothing is lost between ledger and topic; {number(offsets)} offsets to read")
+
+
+def _hidden(state: TopicState) -> Iterator[Finding]:
+    for marks in state.partitions:
+        if marks.high > marks.last_stable:
+            yield Finding(
+                "note",
+                f"partition {marks.partition}: {number(marks.high - marks.last_stable)} offsets lie behind an open "
+                "transaction; a run waits for it, then fails and is tried again",
+            )
+
+
+def _retention(observer: TopicObserver, topic: str, pause: dt.timedelta | None) -> Iterator[Finding]:
+    """How long the topic keeps a record, against the longest time until a run comes for it."""
+    names = ("cleanup.policy", "retention.ms", "retention.bytes")
+    policy, kept_ms, most_bytes = with_retries("asking for retention", lambda: [observer.setting(n) for n in names])
+    if policy is None or kept_ms is None:
+        yield Finding(
+            "note",
+            f"topic {topic}: how long it keeps records isn't known to this user: grant DESCRIBE_CONFIGS on it",
+        )
+        return
+    if "delete" not in policy or int(kept_ms) < 0:
+        yield Finding("ok", f"topic {topic} keeps records without a limit of time")
+    else:
+        yield _kept(topic, dt.timedelta(milliseconds=min(int(kept_ms), _LONGEST_MS)), pause)
+    kept_bytes = int(most_bytes or -1)
+    if "delete" in policy and kept_bytes >= 0:
+        yield Finding(
+            "note",
+            f"topic {topic} keeps no more than {number(kept_bytes)} bytes of a partition (retention.bytes), however "
+            "new: see that no pause between two runs brings more",
+        )
+
+
+_LONGEST_MS = 100 * 366 * 24 * 60 * 60 * 1000
+
+
+def _kept(topic: str, kept: dt.timedelta, pause: dt.timedelta | None) -> Finding:
+    said = f"topic {topic} keeps records for {duration(kept)}"
+    if pause is None:
+        return Finding("note", f"{said}; how often runs come isn't known here: --dag-file names a file with a schedule")
+    if kept > pause:
+        return Finding("ok", f"{said}; at most {duration(pause)} between two runs")
+    return Finding(
+        "problem",
+        f"{said} (retention.ms), and up to {duration(pause)} lie between two runs: what goes in between is lost "
+        "before it is read. Raise retention.ms, so that it outlasts some failed runs too, or run more often",
+    )

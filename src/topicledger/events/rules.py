@@ -1,0 +1,103 @@
+"""Rules over a whole column of a chunk: what the declaration doesn't allow, and what no table can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from topicledger.errors import RejectedRecord
+from topicledger.events.rejections import storable
+
+# 0001-01-01 and 9999-12-31 in UTC: what every warehouse and Python's own datetime can hold.
+_FIRST_US = -62_135_596_800_000_000
+_LAST_US = 253_402_300_799_999_999
+_FIRST_DAY = -719_162
+_LAST_DAY = 2_932_896
+# PostgreSQL's index takes 2,704 at most; the limit is the same for all warehouses.
+_KEY_BYTES = 2_000
+UUID = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+
+Broken = dict[int, RejectedRecord]
+"""Rows of a set of columns that must be taken out, and why; the first rule that a row breaks names it."""
+
+
+def find_unmatched(name: str, array: pa.Array[Any], pattern: str, sentence: str, broken: Broken) -> None:
+    """Find the texts in which the pattern matches nowhere; NULL passes."""
+    for row in _rows(pc.invert(pc.match_substring_regex(array, pattern))):
+        text = storable(f"{name} {array[row].as_py()!r:.200} {sentence}")
+        broken.setdefault(row, RejectedRecord("invalid_event", text))
+
+
+def find_missing(name: str, array: pa.Array[Any], broken: Broken) -> None:
+    """Find what has no value."""
+    if array.null_count:
+        for row in _rows(pc.is_null(array)):
+            broken.setdefault(row, RejectedRecord("invalid_event", f"{name} has no value after the clean-up"))
+
+
+def find_out_of_bounds(name: str, array: pa.Array[Any], kind: Any, broken: Broken) -> None:
+    """Find the values that the decoder wouldn't take in a field of this type; NULL passes.
+
+    Args:
+        name: The column's name.
+        array: Its values.
+        kind: The field's type, with its `msgspec.Meta`.
+        broken: Gets what is found.
+    """
+    values = array.to_pylist()
+    try:
+        msgspec.convert(values, list[kind | None])
+    except msgspec.ValidationError:
+        for row, value in enumerate(values):
+            try:
+                msgspec.convert(value, kind | None)
+            except msgspec.ValidationError as error:
+                text = storable(f"{name} {value!r:.200} after the clean-up: {error}")
+                broken.setdefault(row, RejectedRecord("invalid_event", text))
+
+
+def find_unstorable(arrays: Mapping[str, pa.Array[Any]], broken: Broken) -> None:
+    """Find the values that their Arrow type can hold, but not every table."""
+    for name, array in arrays.items():
+        if pa.types.is_string(array.type):
+            _find_nul(name, array, broken)
+        elif pa.types.is_timestamp(array.type):
+            _find_outside(name, array.cast(pa.int64()), (_FIRST_US, _LAST_US), broken)
+        elif pa.types.is_date32(array.type):
+            _find_outside(name, array.cast(pa.int32()), (_FIRST_DAY, _LAST_DAY), broken)
+
+
+def find_long_key(name: str, key: pa.Array[Any], broken: Broken) -> None:
+    """Find the keys that are too long for a unique index."""
+    if isinstance(key, pa.StringArray):
+        for row in _rows(pc.greater(pc.binary_length(key), pa.scalar(_KEY_BYTES))):
+            sentence = f"{name} has more than the {_KEY_BYTES} bytes that a unique index can hold"
+            broken.setdefault(row, RejectedRecord("out_of_range", sentence))
+
+
+def _find_nul(name: str, array: pa.Array[Any], broken: Broken) -> None:
+    data = array.buffers()[2]
+    # One memchr over all texts of the chunk; rows are only looked at when it finds something.
+    if data is None or b"\0" not in data.to_pybytes():
+        return
+    for row in _rows(pc.match_substring(array, "\0")):
+        broken.setdefault(row, RejectedRecord("nul_character", f"{name} contains U+0000, which no table can hold"))
+
+
+def _find_outside(name: str, counted: pa.Array[Any], calendar: tuple[int, int], broken: Broken) -> None:
+    first, last = (pa.scalar(end, counted.type) for end in calendar)
+    for row in _rows(pc.or_(pc.less(counted, first), pc.greater(counted, last))):
+        message = f"{name} lies outside the years 0001 to 9999 in UTC"
+        broken.setdefault(row, RejectedRecord("out_of_range", message))
+
+
+def _rows(mask: pa.BooleanArray) -> list[int]:
+    """Indices of the rows where the mask is true; a null is not."""
+    if not pc.any(mask).as_py():
+        return []
+    rows: list[int] = pc.indices_nonzero(mask.fill_null(False)).to_pylist()  # type: ignore[assignment]
+    return rows

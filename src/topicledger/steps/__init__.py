@@ -1,0 +1,1 @@
+"""The protocol's steps, in the order of the flow."""

@@ -1,0 +1,1 @@
+"""Files and a log, in a bucket or a folder."""

@@ -1,0 +1,1 @@
+"""The contract in SQL, once for all that speak it."""
