@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from topicledger.connection import Connection
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.model.identity import Run, batch_id
 from topicledger.pipeline import Pipeline
 from topicledger.signups import SIGNUPS
 from topicledger.staged_files.root import LocalRoot
-from topicledger.warehouse.contract import WarehouseSettings
 
 AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 REGION = "eu-central-1"
@@ -97,16 +97,16 @@ class Setting:
         return boto3.client("s3", endpoint_url=self.endpoint, region_name=REGION, **keys)
 
     @property
-    def place(self) -> WarehouseSettings:
+    def place(self) -> Connection:
         """The warehouse's connection."""
         if self.warehouse == "duckdb":
-            return WarehouseSettings("warehouse_default", "duckdb", host=str(Path(self.folder) / "warehouse.duckdb"))
+            return Connection("warehouse_default", "duckdb", host=str(Path(self.folder) / "warehouse.duckdb"))
         if self.warehouse == "folder":
-            return WarehouseSettings("warehouse_default", "fs", extra={"path": str(Path(self.folder) / "lake")})
+            return Connection("warehouse_default", "fs", extra={"path": str(Path(self.folder) / "lake")})
         if self.warehouse == "s3":
             extra = {"bucket": self.bucket, "prefix": "lake", "endpoint_url": self.endpoint, "region_name": REGION}
-            return WarehouseSettings("warehouse_default", "aws", login=S3_KEY, password=S3_KEY, extra=extra)
+            return Connection("warehouse_default", "aws", login=S3_KEY, password=S3_KEY, extra=extra)
         host, name = self.database
-        return WarehouseSettings(
+        return Connection(
             "warehouse_default", "postgres", host=host, port=POSTGRES_PORT, login=POSTGRES_USER, schema=name
         )

@@ -238,7 +238,7 @@ def _pipeline() -> Pipeline:
 
 def _staging() -> StagingRoot:
     """Where the tasks hand staged files on: a folder, which needs no connection, or S3."""
-    from topicledger.s3.connection import S3Connection
+    from topicledger.connection import Connection
     from topicledger.staged_files.choice import in_s3, open_root
 
     found = _connection(STAGING_CONN_ID) if in_s3(STAGING_DIR) else None
@@ -246,7 +246,8 @@ def _staging() -> StagingRoot:
         return open_root(STAGING_DIR, None)
     extra = _extra(found)
     _mask(found.password, extra.get("aws_session_token"))
-    return open_root(STAGING_DIR, S3Connection(STAGING_CONN_ID, found.conn_type, found.login, found.password, extra))
+    asked = Connection(STAGING_CONN_ID, found.conn_type, login=found.login, password=found.password, extra=extra)
+    return open_root(STAGING_DIR, asked)
 
 
 def _kafka() -> KafkaSettings:
@@ -281,15 +282,15 @@ def _kafka() -> KafkaSettings:
 @contextlib.contextmanager
 def _warehouse(pipeline: Pipeline) -> Iterator[Warehouse]:
     """Open the pipeline's warehouse; without a connection DuckDB, where tasks share this machine's disk."""
+    from topicledger.connection import Connection
     from topicledger.errors import SettingsError
     from topicledger.warehouse.choice import open_warehouse
-    from topicledger.warehouse.contract import WarehouseSettings
 
     connection = _connection(WAREHOUSE_CONN_ID)
     if connection is not None:
         extra = _extra(connection)
         _mask(connection.password, extra.get("sslpassword"), extra.get("aws_session_token"))
-        settings = WarehouseSettings(
+        settings = Connection(
             conn_id=WAREHOUSE_CONN_ID,
             conn_type=connection.conn_type,
             host=connection.host,
@@ -308,7 +309,7 @@ def _warehouse(pipeline: Pipeline) -> Iterator[Warehouse]:
             )
         path = Path(AIRFLOW_HOME, "warehouse", "topicledger.duckdb")
         log.warning("connection %s is not defined: the warehouse is DuckDB at %s", WAREHOUSE_CONN_ID, path)
-        settings = WarehouseSettings(conn_id=WAREHOUSE_CONN_ID, conn_type="duckdb", host=str(path))
+        settings = Connection(conn_id=WAREHOUSE_CONN_ID, conn_type="duckdb", host=str(path))
     with contextlib.closing(open_warehouse(settings, pipeline)) as warehouse:
         yield warehouse
 

@@ -23,7 +23,7 @@ from tests.support.shared import shared_part, stop_shared_parts
 from tests.support.spread import Spread, rank, repeats
 from tests.support.steps import Case, make_case
 from tests.support.topics import Topics
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -78,35 +78,35 @@ def object_store() -> Iterator[ObjectStore]:
 
 
 @pytest.fixture
-def folder_settings(tmp_path: Path) -> WarehouseSettings:
+def folder_settings(tmp_path: Path) -> Connection:
     """A folder for files and a log that doesn't exist yet."""
     return lake_folder(tmp_path)
 
 
 @pytest.fixture
-def s3_settings(object_store: ObjectStore) -> WarehouseSettings:
+def s3_settings(object_store: ObjectStore) -> Connection:
     """An empty bucket."""
     return object_store.bucket()
 
 
 @pytest.fixture
-def duckdb_settings(tmp_path: Path) -> WarehouseSettings:
+def duckdb_settings(tmp_path: Path) -> Connection:
     """A DuckDB file that doesn't exist yet."""
     return duckdb_file(tmp_path)
 
 
 @pytest.fixture
-def postgres_settings(postgres_server: Postgres) -> Iterator[WarehouseSettings]:
+def postgres_settings(postgres_server: Postgres) -> Iterator[Connection]:
     """An empty PostgreSQL database, dropped after the test."""
     with postgres_database(postgres_server) as settings:
         yield settings
 
 
 @pytest.fixture(params=KINDS)
-def place(request: pytest.FixtureRequest) -> WarehouseSettings:
+def place(request: pytest.FixtureRequest) -> Connection:
     """An empty warehouse of each kind."""
     found = request.getfixturevalue(f"{request.param}_settings")
-    assert isinstance(found, WarehouseSettings)
+    assert isinstance(found, Connection)
     return found
 
 
@@ -117,13 +117,13 @@ def topics(kafka_broker: AnyBroker) -> Topics:
 
 
 @pytest.fixture
-def case(topics: Topics, place: WarehouseSettings, tmp_path: Path) -> Case:
+def case(topics: Topics, place: Connection, tmp_path: Path) -> Case:
     """A topic of two partitions, on each warehouse."""
     return make_case(topics, place, tmp_path)
 
 
 @pytest.fixture
-def duckdb_case(topics: Topics, duckdb_settings: WarehouseSettings, tmp_path: Path) -> Case:
+def duckdb_case(topics: Topics, duckdb_settings: Connection, tmp_path: Path) -> Case:
     """The same on DuckDB alone, where the warehouse doesn't matter."""
     return make_case(topics, duckdb_settings, tmp_path)
 
@@ -135,9 +135,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def module_place(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[WarehouseSettings]:
+def module_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     """A warehouse of each kind for a module whose tests only look at one and the same batch."""
     if request.param == "duckdb":
         yield duckdb_file(tmp_path_factory.mktemp("module"))
@@ -147,7 +145,7 @@ def module_place(
 
 
 @pytest.fixture(scope="module")
-def module_case(topics: Topics, module_place: WarehouseSettings, tmp_path_factory: pytest.TempPathFactory) -> Case:
+def module_case(topics: Topics, module_place: Connection, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """A topic of two partitions for such a module; it takes records of any time, and of up to 8 MB."""
     anything = {"message.timestamp.after.max.ms": "9223372036854775807", "max.message.bytes": "8000000"}
     return make_case(topics, module_place, tmp_path_factory.mktemp("module"), config=anything)

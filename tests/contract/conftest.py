@@ -25,11 +25,11 @@ from tests.contract.places import (
 from tests.support.object_store import ObjectStore
 from tests.support.pgbouncer import running_pgbouncer
 from tests.support.snowflake_emulator import Emulator, real_account, running_emulator
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 
 @pytest.fixture
-def postgres_place(postgres_settings: WarehouseSettings) -> Place:
+def postgres_place(postgres_settings: Connection) -> Place:
     return Place(postgres_settings)
 
 

@@ -10,10 +10,11 @@ import sys
 import time
 
 from tests.contract.batches import Batch, Loaded, load, pipeline
+from topicledger.connection import Connection
 from topicledger.errors import RetriableError
 from topicledger.model.plan import OffsetRange
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import Warehouse, WarehouseSettings
+from topicledger.warehouse.contract import Warehouse
 
 
 def numbered(start: int, end: int, run: str) -> Batch:
@@ -36,7 +37,7 @@ def load_patiently(warehouse: Warehouse, batch: Batch, limit_s: float = 60) -> L
 
 
 def main(settings: str, run: str, start: str, end: str) -> None:
-    warehouse = open_warehouse(WarehouseSettings(**json.loads(settings)), pipeline())
+    warehouse = open_warehouse(Connection(**json.loads(settings)), pipeline())
     done = load_patiently(warehouse, numbered(int(start), int(end), run))
     sys.stdout.write("repeated" if done.repeated else "applied")
 

@@ -15,8 +15,9 @@ import psycopg
 from tests.contract.batches import pipeline
 from tests.support.object_store import fetch
 from tests.support.snowflake_emulator import REAL, look
+from topicledger.connection import Connection
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import Warehouse, WarehouseSettings
+from topicledger.warehouse.contract import Warehouse
 
 EMULATED, ACCOUNT = "snowflake_emulated", "snowflake_account"
 SNOWFLAKE = (EMULATED, ACCOUNT) if os.environ.get(REAL) else (EMULATED,)
@@ -67,7 +68,7 @@ NOT_EMULATED = {
 class Place:
     """One empty place."""
 
-    settings: WarehouseSettings
+    settings: Connection
     changes: Mapping[str, Any] = field(default_factory=dict)
     views: dict[str, str] = field(default_factory=dict)
 
@@ -137,8 +138,8 @@ class Place:
 
 
 def duckdb_place(folder: Path) -> Place:
-    return Place(WarehouseSettings("warehouse_default", "duckdb", host=str(folder / "new" / "warehouse.duckdb")))
+    return Place(Connection("warehouse_default", "duckdb", host=str(folder / "new" / "warehouse.duckdb")))
 
 
 def folder_place(folder: Path) -> Place:
-    return Place(WarehouseSettings("warehouse_default", "fs", extra={"path": str(folder / "lake")}))
+    return Place(Connection("warehouse_default", "fs", extra={"path": str(folder / "lake")}))

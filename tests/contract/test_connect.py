@@ -8,19 +8,19 @@ import sys
 import pytest
 
 from tests.contract.batches import pipeline
+from topicledger.connection import Connection
 from topicledger.errors import SettingsError
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import WarehouseSettings
 
 BLOCKED = """
 import sys
 sys.modules["{driver}"] = None
 from topicledger.errors import SettingsError
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 from tests.contract import batches
 try:
-    open_warehouse(WarehouseSettings("w", "{kind}", host="/x"), batches.pipeline())
+    open_warehouse(Connection("w", "{kind}", host="/x"), batches.pipeline())
 except SettingsError as error:
     print(error)
 """
@@ -29,7 +29,7 @@ except SettingsError as error:
 def test_an_unknown_type() -> None:
     """The types that work are named."""
     with pytest.raises(SettingsError, match="use 'duckdb', 'postgres', 'snowflake', 'aws' or 'fs'"):
-        open_warehouse(WarehouseSettings("w", "mysql"), pipeline())
+        open_warehouse(Connection("w", "mysql"), pipeline())
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_missing_driver(kind: str, driver: str) -> None:
 
 def test_settings_hide_their_secrets() -> None:
     """The repr has neither the password nor the Extra."""
-    shown = repr(WarehouseSettings("w", "postgres", password="hunter2", extra={"sslpassword": "hunter3"}))
+    shown = repr(Connection("w", "postgres", password="hunter2", extra={"sslpassword": "hunter3"}))
     assert "hunter" not in shown
 
 

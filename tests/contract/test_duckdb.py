@@ -15,11 +15,11 @@ import pytest
 from tests.contract.batches import COLUMNS, Batch, load, origin, pipeline
 from tests.contract.loader import numbered
 from tests.contract.places import Place
+from topicledger.connection import Connection
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.model.plan import OffsetRange
 from topicledger.pipeline import Column
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import WarehouseSettings
 from topicledger.warehouse.duckdb.warehouse import DuckdbSession, Memory
 from topicledger.warehouse.sql import staged_tables as staged
 from topicledger.warehouse.sql.tables import StoredColumn
@@ -76,9 +76,9 @@ def test_a_connection_of_this_process_with_other_options(place: Place) -> None:
 @pytest.mark.parametrize("kind", ["duckdb", "fs"])
 def test_a_schema_that_is_a_database_too(kind: str, tmp_path: Path) -> None:
     """A schema called as the file, or as a database that DuckDB always has, is refused; another one is fine."""
-    settings = WarehouseSettings("w", kind, host=str(tmp_path / "Sales.duckdb"), extra={})
+    settings = Connection("w", kind, host=str(tmp_path / "Sales.duckdb"), extra={})
     if kind == "fs":
-        settings = WarehouseSettings("w", kind, extra={"path": str(tmp_path / "sales")})
+        settings = Connection("w", kind, extra={"path": str(tmp_path / "sales")})
     for schema in ("temp", "SYSTEM", *(["sales"] if kind == "duckdb" else [])):
         with pytest.raises(SettingsError, match=f"can't tell from its database {schema.lower()}"):
             open_warehouse(settings, pipeline(f"{schema}.events"))
@@ -114,7 +114,7 @@ def test_a_view_in_the_place_of_a_table(place: Place) -> None:
 def test_only_local_files(host: str | None) -> None:
     """What isn't a file on a local disk is refused before anything is opened."""
     with pytest.raises(SettingsError):
-        open_warehouse(WarehouseSettings("w", "duckdb", host=host), pipeline())
+        open_warehouse(Connection("w", "duckdb", host=host), pipeline())
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
@@ -123,13 +123,13 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     file.write_text("these are my notes, please keep them" * 200)
     before = file.read_bytes()
     with pytest.raises(SettingsError):
-        open_warehouse(WarehouseSettings("w", "duckdb", host=str(file)), pipeline()).ensure_tables()
+        open_warehouse(Connection("w", "duckdb", host=str(file)), pipeline()).ensure_tables()
     assert file.read_bytes() == before
 
 
 def test_looking_creates_nothing(tmp_path: Path) -> None:
     """Reading where no run has been yet says so and makes no file."""
-    warehouse = open_warehouse(WarehouseSettings("w", "duckdb", host=str(tmp_path / "x" / "w.db")), pipeline())
+    warehouse = open_warehouse(Connection("w", "duckdb", host=str(tmp_path / "x" / "w.db")), pipeline())
     with pytest.raises(SettingsError, match="there is no DuckDB file"):
         warehouse.history(1)
     assert list(tmp_path.iterdir()) == []

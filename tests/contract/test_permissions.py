@@ -22,9 +22,9 @@ from tests.contract.loader import numbered
 from tests.contract.batches import load
 from tests.contract.places import Place
 from topicledger.errors import TopicLedgerError
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 try:
-    warehouse = Place(WarehouseSettings(**json.loads(sys.argv[1]))).ready()
+    warehouse = Place(Connection(**json.loads(sys.argv[1]))).ready()
     load(warehouse, numbered(0, 3, "run"))
 except TopicLedgerError as error:
     print(type(error).__name__, error)

@@ -15,10 +15,10 @@ from tests.contract.batches import Batch, apply, load, origin, pipeline
 from tests.contract.loader import numbered
 from tests.contract.places import Place
 from tests.support.topics import wait_for
+from topicledger.connection import Connection
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.model.plan import OffsetRange
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import WarehouseSettings
 
 SECRET = "hunter2-very-secret"
 
@@ -111,7 +111,7 @@ def test_a_server_that_is_down(tmp_path_factory: pytest.TempPathFactory) -> None
     """It may come back: try again. The message names the host."""
     with running_postgres(tmp_path_factory.mktemp("pg")) as server:
         down = Place(
-            WarehouseSettings("w", "postgres", host=server.host, login=server.user, password=SECRET, schema="postgres")
+            Connection("w", "postgres", host=server.host, login=server.user, password=SECRET, schema="postgres")
         )
         warehouse = down.ready()
         origin(warehouse)
@@ -264,9 +264,7 @@ def test_a_wrong_password(tmp_path_factory: pytest.TempPathFactory, password: st
         rules.write_text("local all postgres trust\nlocal all all scram-sha-256\n")
         with psycopg.connect(server.dsn(), autocommit=True) as session:
             session.execute("SELECT pg_reload_conf()")
-        settings = WarehouseSettings(
-            "w", "postgres", host=server.host, login="writer", password=password, schema="postgres"
-        )
+        settings = Connection("w", "postgres", host=server.host, login="writer", password=password, schema="postgres")
         with pytest.raises(SettingsError, match="writer") as refused:
             open_warehouse(settings, pipeline()).positions("events")
     assert SECRET not in str(refused.value)

@@ -17,8 +17,8 @@ from tests.contract.places import Place
 from tests.support.certificates import Authority, Certificate
 from tests.support.tls_proxy import over_tls
 from topicledger.cli.connections import parse_connection
+from topicledger.connection import Connection
 from topicledger.errors import SettingsError, TopicLedgerError
-from topicledger.warehouse.contract import WarehouseSettings
 
 
 class Ground:
@@ -43,8 +43,8 @@ class Ground:
         given = {name: value for name, value in asdict(settings).items() if name != "conn_id"}
         fields = {**given, "conn_type": "postgres", "extra": extra}
         found = parse_connection("warehouse_default", json.dumps(fields))
-        names = WarehouseSettings.__dataclass_fields__
-        return replace(self._place, settings=WarehouseSettings(**{name: getattr(found, name) for name in names}))
+        names = Connection.__dataclass_fields__
+        return replace(self._place, settings=Connection(**{name: getattr(found, name) for name in names}))
 
 
 @pytest.fixture

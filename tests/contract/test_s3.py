@@ -211,8 +211,8 @@ import json, sys
 from tests.contract.batches import pipeline
 from tests.support.forked import in_a_fork
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import WarehouseSettings
-warehouse = open_warehouse(WarehouseSettings(**json.load(sys.stdin)), pipeline())
+from topicledger.connection import Connection
+warehouse = open_warehouse(Connection(**json.load(sys.stdin)), pipeline())
 warehouse.positions("events")
 print(in_a_fork(lambda: warehouse.positions("events")))
 """

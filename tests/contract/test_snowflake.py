@@ -225,8 +225,8 @@ from contextlib import closing
 from tests.contract.batches import pipeline
 from tests.support.forked import in_a_fork
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import WarehouseSettings
-warehouse = open_warehouse(WarehouseSettings(**json.load(sys.stdin)), pipeline())
+from topicledger.connection import Connection
+warehouse = open_warehouse(Connection(**json.load(sys.stdin)), pipeline())
 warehouse.ensure_tables()
 with warehouse.loading() as transaction:
     print(in_a_fork(transaction.lock_positions))

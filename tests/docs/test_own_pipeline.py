@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT, fences, parsed, read, spans, table
+from topicledger.connection import Connection
 from topicledger.events.judge import Judge
 from topicledger.model.records import Chunk
 from topicledger.pipeline import Pipeline
@@ -20,7 +21,6 @@ from topicledger.staged_files.root import LocalRoot
 from topicledger.staged_files.writer import StagedBatch
 from topicledger.steps.stage import Stager
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import WarehouseSettings
 
 EXAMPLE = ROOT / "docs" / "examples" / "payments.py"
 PAGE = read("docs/own-pipeline.md")
@@ -86,7 +86,7 @@ def test_records_become_rows_and_dead_letters(payments: Pipeline, tmp_path: Path
 def test_its_tables_can_be_made(payments: Pipeline) -> None:
     """Both warehouses have a type for every column."""
     for kind in ("duckdb", "postgres"):
-        ddl = open_warehouse(WarehouseSettings("w", kind, host="/nowhere/a.duckdb"), payments).ddl()
+        ddl = open_warehouse(Connection("w", kind, host="/nowhere/a.duckdb"), payments).ddl()
         assert '"finance"."payments_dead_letters"' in ddl
 
 

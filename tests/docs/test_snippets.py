@@ -16,11 +16,11 @@ import pytest
 from tests.docs import dag_file
 from tests.docs.pages import DOCUMENTS, fences, read, section, spans, tables
 from topicledger.cli.connections import parse_connection
+from topicledger.connection import Connection
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.model.acceptance import parse_accepted
 from topicledger.signups import SIGNUPS
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import WarehouseSettings
 from topicledger.warehouse.lake.log_entry import LogEntry
 from topicledger.warehouse.lake.s3_store import EXTRA as S3_EXTRA
 from topicledger.warehouse.lake.scratch import EXTRA as SCRATCH_EXTRA
@@ -95,9 +95,9 @@ def test_the_views_are_those_of_the_command() -> None:
     assert form is not None
     assert extra is not None
     found = parse_connection("warehouse_default", form[1])
-    settings = WarehouseSettings(**{field.name: getattr(found, field.name) for field in dataclasses.fields(found)})
+    settings = Connection(**{field.name: getattr(found, field.name) for field in dataclasses.fields(found)})
     assert open_warehouse(settings, SIGNUPS).ddl() == views
-    folder = WarehouseSettings("warehouse_default", "fs", extra=json.loads(extra[1]))
+    folder = Connection("warehouse_default", "fs", extra=json.loads(extra[1]))
     assert open_warehouse(folder, SIGNUPS).ddl() == views.replace("s3://bucket/prefix", "/data/lake")
 
 
@@ -110,7 +110,7 @@ def test_the_keys_of_s3_are_listed() -> None:
 
 def test_the_sql_runs_on_the_shipped_tables() -> None:
     """Every statement of operations.md runs on tables made by the engine's own DDL."""
-    settings = WarehouseSettings("warehouse_default", "duckdb", host="/nowhere/a.duckdb")
+    settings = Connection("warehouse_default", "duckdb", host="/nowhere/a.duckdb")
     with duckdb.connect() as database:
         database.execute(open_warehouse(settings, SIGNUPS).ddl())
         statements = [code for language, code in fences(read("docs/operations.md")) if language == "sql"]

@@ -6,9 +6,9 @@ import re
 
 from tests.contract.places import NOT_EMULATED, NOT_ON_SNOWFLAKE
 from tests.docs.pages import ROOT, fences, first_spans, read, section, spans, tables
+from topicledger.connection import Connection
 from topicledger.signups import SIGNUPS
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import WarehouseSettings
 from topicledger.warehouse.snowflake.connection import EXTRA
 
 TEXTS = ROOT / "tests" / "unit" / "snowflake"
@@ -33,7 +33,7 @@ def test_cases_that_do_not_run_are_named() -> None:
 def test_the_grants_are_on_every_table() -> None:
     """Each table that is created has its grants, by its name in Snowflake."""
     extra = {"account": "a", "database": "d", "warehouse": "w"}
-    ddl = open_warehouse(WarehouseSettings("w", "snowflake", login="l", extra=extra), SIGNUPS).ddl()
+    ddl = open_warehouse(Connection("w", "snowflake", login="l", extra=extra), SIGNUPS).ddl()
     grants = "".join(code for _, code in fences(read("docs/warehouses.md")) if "GRANT" in code)
     created = re.findall(r'CREATE TABLE IF NOT EXISTS "(\w+)"\."(\w+)"', ddl)
     assert len(created) == 5

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.docs.pages import fences, read, spans, tables
-from topicledger.cli.connections import ConnectionFields, parse_connection
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.cli.connections import parse_connection
+from topicledger.connection import Connection
 
 CONN_ID = "warehouse_default"
 
@@ -40,29 +40,29 @@ class Block:
     text: str
 
     @property
-    def in_the_ui(self) -> ConnectionFields:
+    def in_the_ui(self) -> Connection:
         """The connection that the table of fields describes."""
         fields: dict[str, Any] = {_IN_THE_UI[row[0]]: spans(row[1])[0] for row in tables(self.text)[0][1:]}
         return parse_connection(CONN_ID, json.dumps(fields))
 
     @property
-    def as_json(self) -> ConnectionFields:
+    def as_json(self) -> Connection:
         """The connection that the first JSON block is."""
         return parse_connection(CONN_ID, self.code("json")[0])
 
     @property
-    def as_variable(self) -> ConnectionFields:
+    def as_variable(self) -> Connection:
         """The connection that the environment variable holds."""
         ((name, value),) = re.findall(r"^export (\w+)='(.*)'$", "".join(self.code("bash")), re.MULTILINE)
         assert name == f"AIRFLOW_CONN_{CONN_ID.upper()}"
         return parse_connection(CONN_ID, value)
 
     @property
-    def settings(self) -> WarehouseSettings:
+    def settings(self) -> Connection:
         """The same for the engine."""
         found = self.as_json
-        names = WarehouseSettings.__dataclass_fields__
-        return WarehouseSettings(**{name: getattr(found, name) for name in names})
+        names = Connection.__dataclass_fields__
+        return Connection(**{name: getattr(found, name) for name in names})
 
     @property
     def appears(self) -> list[str]:

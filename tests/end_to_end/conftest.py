@@ -22,7 +22,7 @@ from tests.end_to_end.users_airflow import UsersAirflow, build_wheel
 from tests.end_to_end.users_visit import Site, Visit, visit
 from tests.support.places import postgres_database
 from tests.support.topics import Topics
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 SETTINGS = {
     "core.default_task_retry_delay": "1",
@@ -83,7 +83,7 @@ exec {real} "$@"
 
 
 @pytest.fixture
-def ground(request: pytest.FixtureRequest, stack: Stack, topics: Topics, place: WarehouseSettings) -> Iterator[Ground]:
+def ground(request: pytest.FixtureRequest, stack: Stack, topics: Topics, place: Connection) -> Iterator[Ground]:
     """A DAG of the test's own, with a topic of three partitions, a warehouse and a staging folder."""
     ground = Ground(stack, DagCopy(request.node.name, stack.airflow.folder.parent), topics, place)
     topics.create(ground.copy.topic, partitions=3)
@@ -118,10 +118,10 @@ def _newest(folder: Path) -> Site:
     """
     airflow = UsersAirflow("3.3.2", folder, components=("api-server", "dag-processor"))
     file = airflow.home / "warehouse" / "topicledger.duckdb"
-    return Site(airflow, WarehouseSettings("warehouse_default", "duckdb", host=str(file)), below="team_a")
+    return Site(airflow, Connection("warehouse_default", "duckdb", host=str(file)), below="team_a")
 
 
-def _oldest(folder: Path, metadata_url: str, place: WarehouseSettings) -> Site:
+def _oldest(folder: Path, metadata_url: str, place: Connection) -> Site:
     """The oldest supported Airflow; its LocalExecutor needs a metadata database that is a server."""
     airflow = UsersAirflow("2.11.2", folder, metadata_url)
     fields = {"conn_type": "postgres", "host": place.host, "port": place.port, "login": place.login}

@@ -11,8 +11,8 @@ from devstack.airflow_api import AirflowApi, DagRun, TaskInstance
 from tests.end_to_end.dag_copies import DagCopy
 from tests.support.oracle import Oracle
 from tests.support.topics import Topics
+from topicledger.connection import Connection
 from topicledger.model.identity import batch_id
-from topicledger.warehouse.contract import WarehouseSettings
 
 PRODUCE, CONSUME, LOAD = "generate_and_produce_data", "consume_and_stage_data", "load_staged_data"
 CLEAN_UP, RECONCILE = "cleanup_staging_file", "reconcile_batch"
@@ -39,7 +39,7 @@ class Ground:
     stack: Stack
     copy: DagCopy
     topics: Topics
-    place: WarehouseSettings
+    place: Connection
 
     @property
     def api(self) -> AirflowApi:

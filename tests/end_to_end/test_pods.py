@@ -25,8 +25,7 @@ from tests.support.object_store import ObjectStore
 from tests.support.oracle import Oracle
 from tests.support.places import postgres_database
 from tests.support.topics import Topics, wait_for
-from topicledger.s3.connection import S3Connection
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
@@ -43,7 +42,7 @@ class Pods:
     topics: Topics
     store: ObjectStore
     url: str
-    places: dict[str, WarehouseSettings]
+    places: dict[str, Connection]
     diary: Path
 
     def ground(self, case: str) -> Ground:
@@ -63,7 +62,7 @@ class Pods:
 
 
 @pytest.fixture(scope="module")
-def places(postgres_server: Postgres, object_store: ObjectStore) -> Iterator[dict[str, WarehouseSettings]]:
+def places(postgres_server: Postgres, object_store: ObjectStore) -> Iterator[dict[str, Connection]]:
     with postgres_database(postgres_server) as one, postgres_database(postgres_server) as other:
         yield {"postgres": one, "aws": object_store.bucket(), "folder": other}
 
@@ -74,7 +73,7 @@ def pods(
     kafka_broker: Broker,
     topics: Topics,
     object_store: ObjectStore,
-    places: dict[str, WarehouseSettings],
+    places: dict[str, Connection],
 ) -> Iterator[Pods]:
     """The shipped DAG three times: staged in S3 for two kinds of warehouses, and in /tmp."""
     folder = tmp_path_factory.mktemp("pods")
@@ -111,7 +110,7 @@ def pods(
     shutil.rmtree(folder)
 
 
-def _connect(airflow: Airflow, broker: Broker, staging: S3Connection) -> None:
+def _connect(airflow: Airflow, broker: Broker, staging: Connection) -> None:
     wanted: dict[str, dict[str, Any]] = {
         "kafka_default": {"conn_type": "kafka", "extra": {"bootstrap.servers": broker.bootstrap}},
         "staging_default": {"conn_type": "aws", "login": staging.login, "password": SECRET, "extra": staging.extra},

@@ -13,7 +13,7 @@ from devstack.service import Service
 from tests.end_to_end.users_airflow import UsersAirflow, wait_until
 from tests.support.oracle import Oracle, Verdict
 from tests.support.topics import Topics
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 DAG_ID = "robust_kafka_etl_pipeline"
 TOPIC = TABLE = "user_signups"
@@ -38,7 +38,7 @@ class Site:
     """
 
     airflow: UsersAirflow
-    place: WarehouseSettings
+    place: Connection
     packages: tuple[str, ...] = ()
     warehouse_connection: str = ""
     below: str = ""

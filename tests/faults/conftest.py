@@ -10,11 +10,11 @@ from tests.support.places import duckdb_file
 from tests.support.secure_broker import SecureBroker
 from tests.support.steps import Case, make_case
 from tests.support.topics import Topics
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 
 @pytest.fixture
-def secure_case(secure_broker: SecureBroker, place: WarehouseSettings, tmp_path: Path) -> Case:
+def secure_case(secure_broker: SecureBroker, place: Connection, tmp_path: Path) -> Case:
     """A topic of two partitions on that broker, on each warehouse, as its administrator sees it."""
     return make_case(Topics(secure_broker.bootstrap), place, tmp_path)
 

@@ -16,12 +16,12 @@ import pytest
 from tests.support.empty_batch import stage_in
 from tests.support.object_store import ObjectStore
 from tests.support.small_disk import SmallDisk, small_disk
+from topicledger.connection import Connection
 from topicledger.errors import RetriableError
 from topicledger.private_folder import private_folder
 from topicledger.staged_files.opened_batch import open_batch
 from topicledger.staged_files.root import LocalRoot
 from topicledger.staged_files.s3_root import S3Root
-from topicledger.warehouse.contract import WarehouseSettings
 from topicledger.warehouse.duckdb.errors import commit_failed, failed
 from topicledger.warehouse.lake.folder_store import FolderStore
 from topicledger.warehouse.lake.parquet import write_files
@@ -91,7 +91,7 @@ def test_what_is_fetched_has_no_room(
 def test_what_duckdb_says_of_it(tmp_path: Path) -> None:
     """DuckDB's own words, for a statement as for a COMMIT, come with its folder and what is free there."""
     said = duckdb.IOException('Could not write file "ledger.duckdb.wal": No space left on device')
-    settings, path = WarehouseSettings("w", "duckdb"), tmp_path / "ledger.duckdb"
+    settings, path = Connection("w", "duckdb"), tmp_path / "ledger.duckdb"
     for error in (failed(said, settings, path), commit_failed(said, settings, path)):
         assert isinstance(error, RetriableError)
         assert re.search(rf"[\d,]+ bytes( and [\d,]+ files)? are free in {re.escape(str(tmp_path))}", str(error))

@@ -21,9 +21,9 @@ from tests.support.places import duckdb_file
 from tests.support.records import good, sign_ups
 from tests.support.steps import Case, OneRun, make_case, run_steps
 from tests.support.topics import LIMIT_S, Topics, wait_for
+from topicledger.connection import Connection
 from topicledger.errors import IntegrityError, RetriableError
 from topicledger.kafka.reader import RangeReader
-from topicledger.warehouse.contract import WarehouseSettings
 
 pytestmark = pytest.mark.slow
 """Each case has a broker of its own."""
@@ -42,7 +42,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 @pytest.fixture
-def own_case(broker: Broker, place: WarehouseSettings, tmp_path: Path) -> Case:
+def own_case(broker: Broker, place: Connection, tmp_path: Path) -> Case:
     """A topic on that broker, on each warehouse."""
     return make_case(Topics(broker.bootstrap), place, tmp_path)
 
@@ -173,7 +173,7 @@ def test_broker_stands_still_during_the_read(broker: Broker, own_case: Case, mon
 
 
 @pytest.mark.fault(29, "goes on", stands_in="this broker knows the offset of a batch that comes again, and says it")
-def test_delivery_reports_without_an_offset(place: WarehouseSettings, tmp_path: Path) -> None:
+def test_delivery_reports_without_an_offset(place: Connection, tmp_path: Path) -> None:
     """A batch that the broker calls a duplicate, so that its reports have no offset, counts as acknowledged."""
     with old_answers() as proxy:
         advertised = {"advertised.listeners": f"PLAINTEXT://{proxy.address}"}

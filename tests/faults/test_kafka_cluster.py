@@ -17,10 +17,10 @@ from tests.support.records import good, sign_ups
 from tests.support.step_process import run_step
 from tests.support.steps import OneRun, make_case, run_steps
 from tests.support.topics import LIMIT_S
+from topicledger.connection import Connection
 from topicledger.errors import IntegrityError, RetriableError
 from topicledger.kafka.topic import TopicObserver
 from topicledger.retries import with_retries
-from topicledger.warehouse.contract import WarehouseSettings
 
 pytestmark = pytest.mark.slow
 """Three brokers, which each test finds running."""
@@ -50,7 +50,7 @@ def cluster(brokers: Cluster) -> Cluster:
 
 
 @pytest.mark.fault(28, "retried")
-def test_too_few_replicas_in_sync(cluster: Cluster, place: WarehouseSettings, tmp_path: Path) -> None:
+def test_too_few_replicas_in_sync(cluster: Cluster, place: Connection, tmp_path: Path) -> None:
     """With fewer replicas than the topic demands no record counts as produced; once they are back the retry does it."""
     topics = ReplicatedTopics(cluster, (1, 2, 3))
     case = make_case(topics, place, tmp_path, config={"min.insync.replicas": "2"})
@@ -82,7 +82,7 @@ def change_leader(topics: ReplicatedTopics, topic: str, end: Callable[[], None],
 @pytest.mark.fault(33, "goes on")
 @pytest.mark.parametrize("how", ["kill", "stop"])
 def test_leader_changes_during_the_read(
-    cluster: Cluster, place: WarehouseSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    cluster: Cluster, place: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """The leader of both partitions ends in the middle of a read: the same run goes on with the next one and closes."""
     topics = ReplicatedTopics(cluster, (2, 3, 1))

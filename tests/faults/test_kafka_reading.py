@@ -20,8 +20,8 @@ from tests.support.step_process import run_step
 from tests.support.steps import Case, OneRun, make_case, run_steps
 from tests.support.topics import LIMIT_S, Topics, quiet, wait_for
 from topicledger import retries
+from topicledger.connection import Connection
 from topicledger.errors import IntegrityError, RetriableError
-from topicledger.warehouse.contract import WarehouseSettings
 
 
 @pytest.mark.slow
@@ -102,7 +102,7 @@ LAST_MS = 253_402_300_799_999
 
 
 @pytest.mark.fault(51, "goes on")
-def test_times_that_cannot_be(topics: Topics, place: WarehouseSettings, tmp_path: Path) -> None:
+def test_times_that_cannot_be(topics: Topics, place: Connection, tmp_path: Path) -> None:
     """Records stamped 1970, 9999, after it, or not at all are all kept; what no table can hold as a time is NULL."""
     anything = {"message.timestamp.after.max.ms": "9223372036854775807"}
     case = make_case(topics, place, tmp_path, config=anything)
@@ -119,7 +119,7 @@ def test_times_that_cannot_be(topics: Topics, place: WarehouseSettings, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.fault(40, "counted")
-def test_a_topic_that_was_compacted(place: WarehouseSettings, tmp_path: Path) -> None:
+def test_a_topic_that_was_compacted(place: Connection, tmp_path: Path) -> None:
     """Holes that the cleaner made, also among the run's own records, are counted; the run ends where it planned to."""
     with running_broker(tmp_path / "broker", {"log.cleaner.backoff.ms": "100"}) as broker:
         often = {"cleanup.policy": "compact", "segment.ms": "100", "min.cleanable.dirty.ratio": "0.01"}

@@ -16,8 +16,8 @@ from tests.support.records import Record, good, sign_ups
 from tests.support.step_process import started_step
 from tests.support.steps import Case, OneRun, make_case
 from tests.support.topics import Topics
+from topicledger.connection import Connection
 from topicledger.errors import SettingsError
-from topicledger.warehouse.contract import WarehouseSettings
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,7 @@ def peak_mb(run: OneRun, step: str) -> int:
     return highest
 
 
-def test_wide_records(topics: Topics, postgres_settings: WarehouseSettings, tmp_path: Path) -> None:
+def test_wide_records(topics: Topics, postgres_settings: Connection, tmp_path: Path) -> None:
     """2,000 records of 900 kB, 1.8 GB in one partition, go through consume and load in a fraction of that."""
     case = make_case(topics, postgres_settings, tmp_path, config=WIDE)
     send(case, wide(range(2_000), WIDE_BYTES), 100)
@@ -66,9 +66,7 @@ def test_wide_records(topics: Topics, postgres_settings: WarehouseSettings, tmp_
 
 @pytest.mark.fault(107, "goes on")
 @pytest.mark.parametrize("where", ["key", "headers"])
-def test_wide_keys_and_headers(
-    topics: Topics, postgres_settings: WarehouseSettings, tmp_path: Path, where: str
-) -> None:
+def test_wide_keys_and_headers(topics: Topics, postgres_settings: Connection, tmp_path: Path, where: str) -> None:
     """600 dead letters of one byte, each with a key or a header of 900 kB, take no more memory than such values."""
     case = make_case(topics, postgres_settings, tmp_path, config=WIDE)
     parts = (os.urandom(WIDE_BYTES) for _ in range(600))
@@ -82,7 +80,7 @@ def test_wide_keys_and_headers(
 
 
 @pytest.mark.fault(108, "stopped")
-def test_records_too_wide_for_duckdb(topics: Topics, duckdb_settings: WarehouseSettings, tmp_path: Path) -> None:
+def test_records_too_wide_for_duckdb(topics: Topics, duckdb_settings: Connection, tmp_path: Path) -> None:
     """What doesn't fit into DuckDB's memory stops and says what to do; doing it, fewer records a run, loads all."""
     small = dataclasses.replace(duckdb_settings, extra={"memory_limit": "150MB"})
     case = make_case(topics, small, tmp_path, config=WIDE)
@@ -98,7 +96,7 @@ def test_records_too_wide_for_duckdb(topics: Topics, duckdb_settings: WarehouseS
     case.oracle().require_every_record_once()
 
 
-def test_duckdb_stays_near_its_limit(topics: Topics, duckdb_settings: WarehouseSettings, tmp_path: Path) -> None:
+def test_duckdb_stays_near_its_limit(topics: Topics, duckdb_settings: Connection, tmp_path: Path) -> None:
     """900 MB of records that aren't too wide take DuckDB's memory limit and what the process takes anyway."""
     small = dataclasses.replace(duckdb_settings, extra={"memory_limit": "100MB"})
     case = make_case(topics, small, tmp_path)
@@ -113,7 +111,7 @@ def test_duckdb_stays_near_its_limit(topics: Topics, duckdb_settings: WarehouseS
     case.oracle().require_every_record_once()
 
 
-def test_duckdb_takes_little_for_many(topics: Topics, duckdb_settings: WarehouseSettings, tmp_path: Path) -> None:
+def test_duckdb_takes_little_for_many(topics: Topics, duckdb_settings: Connection, tmp_path: Path) -> None:
     """A batch whose rows take twice the memory that DuckDB may use is loaded within it, the rest on disk meanwhile."""
     case = make_case(topics, duckdb_settings, tmp_path)
     send(case, (Record(good(n), str(n).encode()) for n in range(1_000_000)), 50_000)
@@ -125,7 +123,7 @@ def test_duckdb_takes_little_for_many(topics: Topics, duckdb_settings: Warehouse
     case.oracle().require_every_record_once()
 
 
-def test_one_partition_far_larger_than_the_others(topics: Topics, place: WarehouseSettings, tmp_path: Path) -> None:
+def test_one_partition_far_larger_than_the_others(topics: Topics, place: Connection, tmp_path: Path) -> None:
     """200,000 records in one of 16 partitions and three in each other: all are read, in bounded memory."""
     case = make_case(topics, place, tmp_path, partitions=16)
     send(case, (Record(good(n), None, 7) for n in range(200_000)), 50_000)

@@ -13,11 +13,11 @@ import kafka_utils
 from tests.support.records import sign_ups
 from tests.support.steps import Case, OneRun, make_case
 from tests.support.topics import Topics
+from topicledger.connection import Connection
 from topicledger.errors import IntegrityError
 from topicledger.model.plan import OffsetRange
 from topicledger.staged_files.receipts import pushed_receipt, received_receipt
 from topicledger.steps.reconcile import reconcile
-from topicledger.warehouse.contract import WarehouseSettings
 
 PARTITIONS = 300
 BATCH = [(r.key, r.value) for r in sign_ups(range(20))]
@@ -61,7 +61,7 @@ def test_a_plan_that_is_missing_or_changed(duckdb_case: Case, plan_id: str | Non
 
 @pytest.mark.slow
 @pytest.mark.fault(20, "goes on")
-def test_a_topic_of_many_partitions(topics: Topics, place: WarehouseSettings, tmp_path: Any) -> None:
+def test_a_topic_of_many_partitions(topics: Topics, place: Connection, tmp_path: Any) -> None:
     """With 300 partitions the receipt is a staged file; once that is cleaned up, producing again is what helps."""
     case = make_case(topics, place, tmp_path, partitions=PARTITIONS)
     run = OneRun(case)

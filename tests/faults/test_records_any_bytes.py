@@ -24,11 +24,11 @@ from tests.support.looking import query
 from tests.support.records import Record, event_id
 from tests.support.staged_values import stage_and_load
 from tests.support.steps import Case, run_steps
+from topicledger.connection import Connection
 from topicledger.events.judge import Judge
 from topicledger.pipeline import Pipeline
 from topicledger.signups import SIGNUPS
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import WarehouseSettings
 
 EVERY_JUDGE, SIGN_UP_JUDGE = Judge(EVERY), Judge(SIGNUPS)
 SEEDS = [(300, 0), *(pytest.param(2_000, seed, marks=pytest.mark.slow) for seed in range(1, 4))]
@@ -113,7 +113,7 @@ def test_each_sign_up_gets_one_verdict_thoroughly(chunk: list[bytes | None]) -> 
 @pytest.mark.parametrize(("count", "number"), SEEDS)
 @pytest.mark.parametrize("staging_format", ["csv", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_every_type_survives_the_way_into_the_table(
-    place: WarehouseSettings, tmp_path: Path, count: int, number: int, staging_format: Literal["csv", "parquet"]
+    place: Connection, tmp_path: Path, count: int, number: int, staging_format: Literal["csv", "parquet"]
 ) -> None:
     """What the judge accepted comes back from the table bit by bit, and is what Python's own JSON reads."""
     sent = every_type(count, number)
@@ -145,7 +145,7 @@ def _staged_in(pipeline: Pipeline, folder: Path) -> Pipeline:
     return dataclasses.replace(pipeline, staging_dir=str(folder))
 
 
-def require_dead_letters(place: WarehouseSettings, sent: Sequence[Record], rows: set[int]) -> None:
+def require_dead_letters(place: Connection, sent: Sequence[Record], rows: set[int]) -> None:
     """Each record that isn't a row or a tombstone is one dead letter, with its value, key and headers."""
     found = query(
         place, f'SELECT _kafka_offset, "value", "key", CAST(headers AS varchar) FROM {EVERY.dead_letter_table}'
@@ -190,7 +190,7 @@ def _sendable(sent: Sequence[Record]) -> list[Record]:
 
 
 @pytest.mark.fault(65, "goes on")
-def test_formulas_behind_white_space(place: WarehouseSettings, tmp_path: Path) -> None:
+def test_formulas_behind_white_space(place: Connection, tmp_path: Path) -> None:
     """Where the clean-up doesn't trim, also a tab or a line break before a formula is stored as it was sent."""
     texts = list(hostile.TEXTS)
     fields = {"other": None, "whole": 1, "part": 1, "yes": True, "at": "2026-01-01T00:00:00Z", "day": "2026-01-01"}
@@ -201,7 +201,7 @@ def test_formulas_behind_white_space(place: WarehouseSettings, tmp_path: Path) -
     assert [text for (text,) in query(place, "SELECT text FROM every_type ORDER BY _kafka_offset")] == texts
 
 
-def test_a_key_that_no_index_takes(place: WarehouseSettings, tmp_path: Path) -> None:
+def test_a_key_that_no_index_takes(place: Connection, tmp_path: Path) -> None:
     """A text that is too long for a unique index is a dead letter where it is the key, and is no trouble elsewhere."""
     fields = {"whole": 1, "part": 1, "yes": True, "at": "2026-01-01T00:00:00Z", "day": "2026-01-01"}
     long = "".join(map(chr, random.Random(0).sample(range(0x4E00, 0x9FFF), 5_000)))

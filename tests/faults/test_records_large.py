@@ -12,7 +12,7 @@ from tests.support.records import Record, good
 from tests.support.step_process import StepProcess, started_step
 from tests.support.steps import OneRun, make_case
 from tests.support.topics import LIMIT_S, Topics
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 SIZE_BYTES = 4_000_000
 MANY = 80
@@ -22,9 +22,7 @@ BOUND_BYTES = 160_000_000
 
 @pytest.mark.slow
 @pytest.mark.fault(59, "goes on")
-def test_memory_does_not_grow_with_large_records(
-    topics: Topics, duckdb_settings: WarehouseSettings, tmp_path: Path
-) -> None:
+def test_memory_does_not_grow_with_large_records(topics: Topics, duckdb_settings: Connection, tmp_path: Path) -> None:
     """Reading 320 MB of records of 4 MB, every fourth malformed, takes a bounded amount of memory more than a few."""
     case = make_case(topics, duckdb_settings, tmp_path, config={"max.message.bytes": "8000000"})
     text = "x" * SIZE_BYTES

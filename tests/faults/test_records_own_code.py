@@ -12,9 +12,9 @@ import pytest
 from tests.support.looking import query
 from tests.support.records import Record
 from tests.support.staged_values import stage_and_load
+from topicledger.connection import Connection
 from topicledger.pipeline import Column, Pipeline
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import WarehouseSettings
 
 RATES = {"EUR": 100, "USD": 90}
 
@@ -35,7 +35,7 @@ class Payment(msgspec.Struct, tag="pay"):
 
 
 @pytest.mark.fault(151, "dead letter")
-def test_own_code_that_raises(place: WarehouseSettings, tmp_path: Path) -> None:
+def test_own_code_that_raises(place: Connection, tmp_path: Path) -> None:
     """Each record is a row, or a dead letter that names what was raised; the tag is no unknown field."""
     tmp_path.chmod(0o700)
     pipeline = Pipeline(

@@ -30,8 +30,8 @@ from tests.support.records import good
 from tests.support.secure_broker import Grant, SecureBroker, new_secret
 from tests.support.steps import Case, OneRun
 from tests.support.topics import Topics
+from topicledger.connection import Connection
 from topicledger.kafka.settings import SECRET_KEYS
-from topicledger.warehouse.contract import WarehouseSettings
 
 pytestmark = pytest.mark.slow
 """All need the broker with TLS."""
@@ -84,7 +84,7 @@ def _uri(fields: dict[str, Any]) -> str:
 
 
 @pytest.fixture
-def with_password(postgres_server: Postgres) -> Iterator[tuple[WarehouseSettings, str]]:
+def with_password(postgres_server: Postgres) -> Iterator[tuple[Connection, str]]:
     """An empty database whose owner needs a password, unlike the server's other users."""
     role, password = f"etl_{uuid.uuid4().hex}", new_secret()
     with (
@@ -110,9 +110,7 @@ def with_password(postgres_server: Postgres) -> Iterator[tuple[WarehouseSettings
 
 
 @pytest.fixture
-def planted(
-    secure_broker: SecureBroker, with_password: tuple[WarehouseSettings, str], tmp_path: Path
-) -> dict[str, Planted]:
+def planted(secure_broker: SecureBroker, with_password: tuple[Connection, str], tmp_path: Path) -> dict[str, Planted]:
     """A DAG for each form of the connections, each with a user, a topic and secrets of its own."""
     place, password = with_password
     topics, found = Topics(secure_broker.bootstrap), {}
@@ -156,7 +154,7 @@ def curious(dag_file: str) -> str:
     for line, shown in (
         ("    return KafkaSettings(KAFKA_CONN_ID, extra)", "extra"),
         (
-            "        settings = WarehouseSettings(\n            conn_id=WAREHOUSE_CONN_ID,",
+            "        settings = Connection(\n            conn_id=WAREHOUSE_CONN_ID,",
             "{'password': connection.password}",
         ),
     ):
@@ -202,7 +200,7 @@ def commands(one: Planted, folder: Path, *, uri: bool) -> str:
 @pytest.mark.airflow
 @pytest.mark.fault(79, "goes on")
 def test_no_secret_is_anywhere(
-    airflow: Airflow, planted: dict[str, Planted], with_password: tuple[WarehouseSettings, str], tmp_path: Path
+    airflow: Airflow, planted: dict[str, Planted], with_password: tuple[Connection, str], tmp_path: Path
 ) -> None:
     """Runs that succeed and runs that fail, logging all they can, leave no secret in any file, table or output."""
     for one in planted.values():
@@ -238,7 +236,7 @@ def test_no_secret_is_anywhere(
         assert places_of(secrets, [("here", text.encode())])
 
 
-def tables(place: WarehouseSettings) -> Iterator[tuple[str, str]]:
+def tables(place: Connection) -> Iterator[tuple[str, str]]:
     """The whole content of every table of the warehouse, as text."""
     with psycopg.connect(
         host=place.host, port=place.port, user=place.login, password=place.password, dbname=place.schema

@@ -21,8 +21,8 @@ from tests.support.small_disk import SmallDisk, small_disk
 from tests.support.step_process import started_step
 from tests.support.steps import Case, OneRun
 from tests.support.topics import wait_for
+from topicledger.connection import Connection
 from topicledger.errors import RetriableError
-from topicledger.warehouse.contract import WarehouseSettings
 
 pytestmark = pytest.mark.slow
 
@@ -34,12 +34,12 @@ def crash_dir(tmp_path: Path) -> Path:
     return folder
 
 
-def copied(disk: SmallDisk, folder: Path) -> WarehouseSettings:
+def copied(disk: SmallDisk, folder: Path) -> Connection:
     """A copy of the DuckDB file and its log, which another process has open on a disk that isn't mounted here."""
     folder.mkdir()
     for path in disk.folder.glob("ledger.duckdb*"):
         shutil.copy(path, folder)
-    return WarehouseSettings("warehouse_default", "duckdb", host=str(folder / "ledger.duckdb"))
+    return Connection("warehouse_default", "duckdb", host=str(folder / "ledger.duckdb"))
 
 
 @contextmanager
@@ -138,7 +138,7 @@ def test_a_warehouse_on_a_full_disk(duckdb_case: Case, tmp_path: Path) -> None:
     duckdb_case.send([*sign_ups(range(20_000), partitions=2), Record(b"{"), Record(None)])
     (tmp_path / "disk").mkdir()
     with small_disk(tmp_path / "disk", "size=64m") as disk:
-        place = WarehouseSettings("warehouse_default", "duckdb", host=str(disk.mounted / "ledger.duckdb"))
+        place = Connection("warehouse_default", "duckdb", host=str(disk.mounted / "ledger.duckdb"))
         run = OneRun(dataclasses.replace(duckdb_case, place=place))
         with started_step(run, "consume", within=disk.within) as consume:
             assert consume.finish() == 0, consume.errors()

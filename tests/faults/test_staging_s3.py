@@ -13,9 +13,9 @@ import pytest
 
 from tests.support.empty_batch import BATCH, COLUMNS, stage_in
 from tests.support.object_store import Fault, ObjectStore
+from topicledger.connection import Connection
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.s3 import upload
-from topicledger.s3.connection import S3Connection
 from topicledger.staged_files.folder import stem
 from topicledger.staged_files.opened_batch import open_batch
 from topicledger.staged_files.root import require_inside
@@ -269,7 +269,7 @@ def test_cleaning_up_what_is_no_run(root: S3Root, object_store: ObjectStore) -> 
 def test_roots_that_cannot_be_used(url: str) -> None:
     """A root is a bucket and a plain path, nothing that a store could read as another place."""
     with pytest.raises(SettingsError, match="is not usable: use s3://bucket/prefix"):
-        S3Root(url, S3Connection("staging_default", "aws"))
+        S3Root(url, Connection("staging_default", "aws"))
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_connections_that_cannot_be_used(changes: dict[str, Any], message: str) 
     """A connection of another kind, or with keys that nobody would look at, is refused by name, without its secret."""
     fields = {"conn_id": "staging_default", "conn_type": "aws", "login": "key", "password": "pass-phrase"}
     with pytest.raises(SettingsError, match=message) as refused:
-        S3Root("s3://bucket/prefix", S3Connection(**{**fields, **changes}))
+        S3Root("s3://bucket/prefix", Connection(**{**fields, **changes}))
     assert "pass-phrase" not in str(refused.value)
 
 

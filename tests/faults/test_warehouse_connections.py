@@ -19,13 +19,13 @@ from tests.support.records import Record, sign_ups
 from tests.support.step_process import started_step
 from tests.support.steps import Case, OneRun, make_case
 from tests.support.topics import Topics, wait_for
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 pytestmark = pytest.mark.both_databases
 
 
 @pytest.fixture
-def direct(topics: Topics, postgres_settings: WarehouseSettings, tmp_path: Path) -> Case:
+def direct(topics: Topics, postgres_settings: Connection, tmp_path: Path) -> Case:
     """A case on PostgreSQL."""
     case = make_case(topics, postgres_settings, tmp_path)
     case.send([*sign_ups(range(300), partitions=2), Record(b"{"), Record(None), *sign_ups(range(5))])
@@ -149,9 +149,7 @@ def test_a_server_that_is_killed_during_the_load(
     crash.mkdir()
     with running_postgres(tmp_path_factory.mktemp("pg")) as server:
         server.create_database("ledger")
-        place = WarehouseSettings(
-            "warehouse_default", "postgres", server.host, server.port, server.user, None, "ledger"
-        )
+        place = Connection("warehouse_default", "postgres", server.host, server.port, server.user, None, "ledger")
         case = make_case(topics, place, tmp_path)
         case.send([*sign_ups(range(300), partitions=2), Record(b"{"), Record(None), *sign_ups(range(5))])
         run = OneRun(case)

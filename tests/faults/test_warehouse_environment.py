@@ -13,14 +13,14 @@ from tests.support.looking import count, query
 from tests.support.records import Record, good, sign_ups
 from tests.support.steps import Case, OneRun, make_case, run_steps
 from tests.support.topics import Topics
+from topicledger.connection import Connection
 from topicledger.errors import SettingsError
-from topicledger.warehouse.contract import WarehouseSettings
 
 pytestmark = pytest.mark.both_databases
 
 
 @pytest.fixture
-def latin1(postgres_settings: WarehouseSettings) -> Iterator[WarehouseSettings]:
+def latin1(postgres_settings: Connection) -> Iterator[Connection]:
     """A database of ENCODING LATIN1 on the same server."""
     name = f"{postgres_settings.schema}_latin1"
     query(postgres_settings, f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
@@ -29,7 +29,7 @@ def latin1(postgres_settings: WarehouseSettings) -> Iterator[WarehouseSettings]:
 
 
 @pytest.fixture
-def role(postgres_settings: WarehouseSettings) -> Iterator[WarehouseSettings]:
+def role(postgres_settings: Connection) -> Iterator[Connection]:
     """A role that may do all that the owner may, and isn't the owner."""
     name = f"loader_{postgres_settings.schema}"
     query(postgres_settings, f"CREATE ROLE {name} LOGIN")
@@ -51,7 +51,7 @@ def refused(case: Case, command: Command) -> str:
 
 @pytest.mark.fault(140, "stopped")
 def test_a_name_that_the_database_has_no_letters_for(
-    command: Command, topics: Topics, latin1: WarehouseSettings, tmp_path: Path
+    command: Command, topics: Topics, latin1: Connection, tmp_path: Path
 ) -> None:
     """A user name with a Polish letter doesn't end the load: a LATIN1 database is refused, with what to do."""
     case = make_case(topics, latin1, tmp_path)
@@ -66,8 +66,8 @@ def test_a_name_that_the_database_has_no_letters_for(
 def test_rows_that_a_policy_hides(
     command: Command,
     topics: Topics,
-    postgres_settings: WarehouseSettings,
-    role: WarehouseSettings,
+    postgres_settings: Connection,
+    role: Connection,
     tmp_path: Path,
     table: str,
 ) -> None:

@@ -11,8 +11,8 @@ from tests.support.looking import count, query
 from tests.support.records import Record, good, sign_ups
 from tests.support.steps import OneRun, make_case
 from tests.support.topics import Topics
+from topicledger.connection import Connection
 from topicledger.errors import IntegrityError
-from topicledger.warehouse.contract import WarehouseSettings
 
 EMAIL = "somebody@private.example"
 
@@ -21,7 +21,7 @@ EMAIL = "somebody@private.example"
 @pytest.mark.parametrize("deferred", ["", " DEFERRABLE INITIALLY DEFERRED"], ids=["at once", "deferred"])
 def test_a_second_event_of_the_same_e_mail(
     topics: Topics,
-    postgres_settings: WarehouseSettings,
+    postgres_settings: Connection,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     deferred: str,

@@ -9,11 +9,11 @@ from tests.support.looking import contents
 from tests.support.object_store import ObjectStore
 from tests.support.records import Record, sign_ups
 from tests.support.steps import Case, OneRun
+from topicledger.connection import Connection
 from topicledger.errors import IntegrityError, RetriableError, SettingsError, TopicLedgerError
 from topicledger.pipeline import CleanUp
 from topicledger.signups import clean
 from topicledger.steps.plan import Planner
-from topicledger.warehouse.contract import WarehouseSettings
 
 pytestmark = pytest.mark.both_databases
 
@@ -21,10 +21,10 @@ EVERY = ("duckdb", "postgres", "folder", pytest.param("s3", marks=pytest.mark.sl
 
 
 @pytest.fixture
-def place(request: pytest.FixtureRequest) -> WarehouseSettings:
+def place(request: pytest.FixtureRequest) -> Connection:
     """DuckDB, or the kind that the test asks for."""
     found = request.getfixturevalue(f"{getattr(request, 'param', 'duckdb')}_settings")
-    assert isinstance(found, WarehouseSettings)
+    assert isinstance(found, Connection)
     return found
 
 
@@ -35,7 +35,7 @@ def failing() -> CleanUp:
 
 @pytest.mark.fault(131, "stopped")
 @pytest.mark.parametrize("place", EVERY, indirect=True)
-def test_a_first_run_that_is_refused(case: Case, place: WarehouseSettings, request: pytest.FixtureRequest) -> None:
+def test_a_first_run_that_is_refused(case: Case, place: Connection, request: pytest.FixtureRequest) -> None:
     """A batch that the clean-up fails for, or beyond its error budget, leaves no table, file or folder.
 
     Nor does it where another pipeline has its tables in the same schema.

@@ -9,13 +9,13 @@ from contextlib import ExitStack
 import pytest
 
 from topicledger import retries
+from topicledger.connection import Connection
 from topicledger.errors import RetriableError
 from topicledger.kafka import grants, topic
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.kafka.topic import TopicObserver
 from topicledger.signups import SIGNUPS
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import WarehouseSettings
 from topicledger.warehouse.postgres import warehouse as postgres
 from topicledger.warehouse.snowflake import connection as snowflake_connection
 
@@ -59,7 +59,7 @@ def test_a_broker(wrong: tuple[str, str, int]) -> None:
 def test_a_warehouse(wrong: tuple[str, str, int]) -> None:
     """PostgreSQL's address that doesn't answer is named, whether it refuses or says nothing."""
     _, host, port = wrong
-    place = WarehouseSettings("w", "postgres", host, port, "u", "secret", "d", extra={"connect_timeout": 2})
+    place = Connection("w", "postgres", host, port, "u", "secret", "d", extra={"connect_timeout": 2})
     with pytest.raises(RetriableError, match=f"can't connect to PostgreSQL at {host}, database d, user u"):
         open_warehouse(place, SIGNUPS).ensure_tables()
 

@@ -14,8 +14,8 @@ from tests.support.records import left_open, sign_ups
 from tests.support.steps import Case, make_case, run_steps
 from tests.support.topics import Topics
 from topicledger import retries
+from topicledger.connection import Connection
 from topicledger.model.plan import Position
-from topicledger.warehouse.contract import WarehouseSettings
 
 SQL = ("duckdb", "postgres")
 EVERY = (*SQL, "folder", pytest.param("s3", marks=pytest.mark.slow))
@@ -23,16 +23,16 @@ HOUR_MS = 3_600_000
 
 
 @pytest.fixture
-def place(request: pytest.FixtureRequest) -> WarehouseSettings:
+def place(request: pytest.FixtureRequest) -> Connection:
     """DuckDB, or the kind that the test asks for."""
     found = request.getfixturevalue(f"{getattr(request, 'param', 'duckdb')}_settings")
-    assert isinstance(found, WarehouseSettings)
+    assert isinstance(found, Connection)
     return found
 
 
 @pytest.mark.parametrize("place", EVERY, indirect=True)
 def test_before_and_after_the_first_run(
-    command: Command, case: Case, place: WarehouseSettings, request: pytest.FixtureRequest
+    command: Command, case: Case, place: Connection, request: pytest.FixtureRequest
 ) -> None:
     """Missing tables are no problem and aren't created; afterwards they are as expected, and what waits is counted."""
     connected(command, case)
@@ -94,7 +94,7 @@ def test_orphans_are_counted_and_missing_files_named(command: Command, case: Cas
 
 
 @pytest.mark.parametrize("place", SQL, indirect=True)
-def test_tables_that_only_a_dba_creates(command: Command, case: Case, place: WarehouseSettings) -> None:
+def test_tables_that_only_a_dba_creates(command: Command, case: Case, place: Connection) -> None:
     """Where the pipeline creates no tables, missing ones are one problem; `--ddl` prints what creates them."""
     if place.conn_type == "duckdb":
         Path(str(place.host)).parent.mkdir()

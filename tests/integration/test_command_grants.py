@@ -20,12 +20,12 @@ from tests.support.records import sign_ups
 from tests.support.secure_broker import Grant, SecureBroker
 from tests.support.steps import Case, OneRun, make_case, run_steps
 from tests.support.topics import Topics
+from topicledger.connection import Connection
 from topicledger.errors import RetriableError, SettingsError
-from topicledger.warehouse.contract import WarehouseSettings
 
 
 @pytest.fixture
-def role(postgres_settings: WarehouseSettings) -> Iterator[WarehouseSettings]:
+def role(postgres_settings: Connection) -> Iterator[Connection]:
     """The same database as a role that may connect, and nothing else that isn't granted to it."""
     name = f"role_{postgres_settings.schema}"
     for statement in (
@@ -44,8 +44,8 @@ def role(postgres_settings: WarehouseSettings) -> Iterator[WarehouseSettings]:
 def test_grants_in_postgresql(
     command: Command,
     topics: Topics,
-    postgres_settings: WarehouseSettings,
-    role: WarehouseSettings,
+    postgres_settings: Connection,
+    role: Connection,
     tmp_path: Path,
     there: bool,
 ) -> None:
@@ -69,7 +69,7 @@ def test_grants_in_postgresql(
 
 
 def test_tables_that_may_not_be_created(
-    topics: Topics, postgres_settings: WarehouseSettings, role: WarehouseSettings, tmp_path: Path
+    topics: Topics, postgres_settings: Connection, role: Connection, tmp_path: Path
 ) -> None:
     """A run is refused what creating its tables would be refused before it asks for its topic, as the check says it."""
     case = dataclasses.replace(make_case(topics, postgres_settings, tmp_path), place=role).changed(
@@ -84,7 +84,7 @@ def test_tables_that_may_not_be_created(
 
 
 def test_a_schema_that_this_user_may_not_create(
-    command: Command, topics: Topics, postgres_settings: WarehouseSettings, role: WarehouseSettings, tmp_path: Path
+    command: Command, topics: Topics, postgres_settings: Connection, role: Connection, tmp_path: Path
 ) -> None:
     """The statement that makes a schema of this user's own is given, and is enough."""
     case = make_case(topics, role, tmp_path).changed(table="landing.signups")
@@ -100,7 +100,7 @@ def test_a_schema_that_this_user_may_not_create(
 def test_a_standby(command: Command, duckdb_case: Case, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A PostgreSQL that only replays another's log is named: it takes no writes."""
     with running_postgres(tmp_path_factory.mktemp("pg")) as server:
-        place = WarehouseSettings("w", "postgres", host=server.host, login=server.user, schema="postgres")
+        place = Connection("w", "postgres", host=server.host, login=server.user, schema="postgres")
         case = dataclasses.replace(duckdb_case, place=place)
         run_steps(case)
         server.stop()

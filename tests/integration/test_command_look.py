@@ -10,16 +10,16 @@ import pytest
 from tests.support.command import Command, connected
 from tests.support.records import Record, left_open, sign_ups
 from tests.support.steps import Case, run_steps
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 EVERY = ("duckdb", "postgres", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("folder", "s3")))
 
 
 @pytest.fixture(params=EVERY)
-def place(request: pytest.FixtureRequest) -> WarehouseSettings:
+def place(request: pytest.FixtureRequest) -> Connection:
     """An empty warehouse of each kind, files and a log too."""
     found = request.getfixturevalue(f"{request.param}_settings")
-    assert isinstance(found, WarehouseSettings)
+    assert isinstance(found, Connection)
     return found
 
 

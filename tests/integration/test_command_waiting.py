@@ -17,14 +17,14 @@ from tests.support.records import sign_ups
 from tests.support.steps import Case, run_steps
 from tests.support.topics import LIMIT_S, Topics, unique_topic
 from topicledger import retries
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 MANY = 50
 """Partitions that a broker takes a while to lead, once their topic is there."""
 
 
 @pytest.fixture
-def place(postgres_settings: WarehouseSettings) -> WarehouseSettings:
+def place(postgres_settings: Connection) -> Connection:
     """PostgreSQL: it listens somewhere."""
     return postgres_settings
 

@@ -12,14 +12,14 @@ from tests.support.records import Record, good, sign_ups
 from tests.support.step_process import run_step
 from tests.support.steps import Case, OneRun, make_case, run_steps
 from tests.support.topics import Topics
+from topicledger.connection import Connection
 from topicledger.crash_points import LOG_POINTS
-from topicledger.warehouse.contract import WarehouseSettings
 
 
 @pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
 def case(request: pytest.FixtureRequest, topics: Topics, tmp_path: Path) -> Case:
     place = request.getfixturevalue(f"{request.param}_settings")
-    assert isinstance(place, WarehouseSettings)
+    assert isinstance(place, Connection)
     return make_case(topics, place, tmp_path)
 
 

@@ -20,11 +20,10 @@ from tests.support.records import Record, sign_ups
 from tests.support.step_process import run_step
 from tests.support.steps import Case, OneRun, make_case
 from tests.support.topics import Topics
+from topicledger.connection import Connection
 from topicledger.errors import IntegrityError
-from topicledger.s3.connection import S3Connection
 from topicledger.staged_files import receipts
 from topicledger.staged_files.s3_root import S3Root
-from topicledger.warehouse.contract import WarehouseSettings
 
 DAG_FILE = Path(__file__).parents[2] / "dags" / "user_etl_dag.py"
 
@@ -42,7 +41,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def case(
     topics: Topics,
-    duckdb_settings: WarehouseSettings,
+    duckdb_settings: Connection,
     object_store: ObjectStore,
     tmp_path: Path,
     scratch: Path,  # noqa: ARG001 - set for the processes of the case
@@ -142,7 +141,7 @@ def shell_command() -> str:
     raise AssertionError(f"{DAG_FILE} has no bash_command")
 
 
-def clean_up(url: str, batch_id: str, connection: S3Connection) -> subprocess.CompletedProcess[str]:
+def clean_up(url: str, batch_id: str, connection: Connection) -> subprocess.CompletedProcess[str]:
     """Run the DAG's shell command as its operator does, from a folder where nothing of the engine is."""
     fields = {"conn_type": "aws", "login": connection.login, "password": connection.password}
     environment = {

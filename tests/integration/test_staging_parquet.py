@@ -13,13 +13,13 @@ from tests.support.records import Record, good, sign_ups
 from tests.support.snowflake_emulator import running_emulator
 from tests.support.steps import Case, OneRun, make_case, run_steps
 from tests.support.topics import Topics
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("postgres", "folder", "s3", "snowflake")]
 
 
 @pytest.fixture
-def snowflake_settings(tmp_path: Path) -> Iterator[WarehouseSettings]:
+def snowflake_settings(tmp_path: Path) -> Iterator[Connection]:
     """An empty database of an emulator; nothing here has run on a real account."""
     folder = tmp_path / "snowflake"
     folder.mkdir()
@@ -30,7 +30,7 @@ def snowflake_settings(tmp_path: Path) -> Iterator[WarehouseSettings]:
 @pytest.fixture(params=["duckdb", *SLOW])
 def case(request: pytest.FixtureRequest, topics: Topics, tmp_path: Path) -> Case:
     place = request.getfixturevalue(f"{request.param}_settings")
-    assert isinstance(place, WarehouseSettings)
+    assert isinstance(place, Connection)
     return make_case(topics, place, tmp_path).changed(staging_format="parquet")
 
 
@@ -54,9 +54,7 @@ def test_runs(case: Case) -> None:
 
 
 @pytest.mark.slow
-def test_from_s3(
-    topics: Topics, postgres_settings: WarehouseSettings, object_store: ObjectStore, tmp_path: Path
-) -> None:
+def test_from_s3(topics: Topics, postgres_settings: Connection, object_store: ObjectStore, tmp_path: Path) -> None:
     """The same with S3 as the staging root."""
     url, connection = object_store.staging()
     changed = make_case(topics, postgres_settings, tmp_path).changed(staging_format="parquet", staging_dir=url)

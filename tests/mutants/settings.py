@@ -118,7 +118,7 @@ SETTINGS = (
     Mutant(
         "a warehouse's connection shows its password",
         ("settings", "secrets"),
-        "src/topicledger/warehouse/contract.py",
+        "src/topicledger/connection.py",
         "password: str | None = field(default=None, repr=False)",
         "password: str | None = None",
         ("test_settings_hide_their_secrets",),

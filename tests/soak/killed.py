@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from kafka_utils import StagedResult
 from tests.support.records import Record
 from tests.support.steps import Case, OneRun
 from tests.support.topics import LIMIT_S, Topics
+from topicledger.connection import Connection
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.plan import Receipt
 from topicledger.pipeline import Pipeline
-from topicledger.warehouse.contract import WarehouseSettings
 
 Left = tuple[Receipt | None, StagedResult | None, LedgerRow | None]
 """What a step leaves for the next."""
@@ -63,9 +63,9 @@ def killed_at(
 
 
 def _step(
-    sending: Connection,
+    sending: Pipe,
     folder: Path,
-    ground: tuple[str, WarehouseSettings, Pipeline],
+    ground: tuple[str, Connection, Pipeline],
     name: str,
     left: Left,
     step: str,

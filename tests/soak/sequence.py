@@ -18,7 +18,7 @@ from tests.soak.ground import Ground
 from tests.support.places import KINDS, duckdb_file, postgres_database
 from tests.support.steps import make_case
 from tests.support.topics import Topics
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _ground(bench: Bench, folder: Path, outcome: Outcome) -> Iterator[Ground]:
 
 
 @contextlib.contextmanager
-def _warehouse(bench: Bench, folder: Path, kind: str) -> Iterator[WarehouseSettings]:
+def _warehouse(bench: Bench, folder: Path, kind: str) -> Iterator[Connection]:
     if kind == "duckdb":
         yield duckdb_file(folder)
         return

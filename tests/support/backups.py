@@ -8,14 +8,14 @@ from pathlib import Path
 
 import psycopg
 
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 
 @dataclass(frozen=True)
 class Backup:
     """One warehouse as it was: a copied DuckDB file, or a PostgreSQL database made from it as its template."""
 
-    place: WarehouseSettings
+    place: Connection
 
     @property
     def _file(self) -> Path:

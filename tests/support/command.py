@@ -15,7 +15,7 @@ import pytest
 from tests.docs.pages import ROOT
 from tests.support.steps import Case
 from topicledger.cli import app as cli
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 
 class Ran(NamedTuple):
@@ -50,7 +50,7 @@ class Command:
         """Define `kafka_default`."""
         self.connect("kafka_default", {"conn_type": "kafka", "extra": dict(extra)})
 
-    def connect_warehouse(self, place: WarehouseSettings) -> None:
+    def connect_warehouse(self, place: Connection) -> None:
         """Define `warehouse_default`."""
         fields = {name: value for name, value in dataclasses.asdict(place).items() if value and name != "conn_id"}
         self.connect("warehouse_default", fields)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.support import hostile
 from tests.support.looking import query
+from topicledger.connection import Connection
 from topicledger.events.judge import Judged
 from topicledger.pipeline import Column, ColumnType, Pipeline
-from topicledger.warehouse.contract import WarehouseSettings
 
 _Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 
@@ -123,7 +123,7 @@ def _plain(column: pa.Array[Any], name: str) -> list[Any]:
             return column.to_pylist()
 
 
-def stored_rows(place: WarehouseSettings) -> dict[int, tuple[Any, ...]]:
+def stored_rows(place: Connection) -> dict[int, tuple[Any, ...]]:
     """The rows by their offset, read by a plain client: floats by their bits, times in microseconds."""
     micros = {"postgres": "CAST(extract(epoch FROM {}) * 1000000 AS bigint)", "duckdb": "epoch_us({})"}
     read: dict[ColumnType, str] = {

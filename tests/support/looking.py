@@ -16,10 +16,10 @@ import psycopg
 from tests.docs.pages import fences, read
 from tests.support.object_store import ObjectStore, fetch
 from tests.support.snowflake_emulator import look
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 
-def query(place: WarehouseSettings, statement: str) -> list[tuple[Any, ...]]:
+def query(place: Connection, statement: str) -> list[tuple[Any, ...]]:
     """Run one statement on a connection of its own, and commit it."""
     if place.conn_type == "duckdb":
         with duckdb.connect(str(place.host)) as connection:
@@ -35,19 +35,19 @@ def query(place: WarehouseSettings, statement: str) -> list[tuple[Any, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
-def count(place: WarehouseSettings, table: str) -> int:
+def count(place: Connection, table: str) -> int:
     """Number of rows of a table."""
     return int(query(place, f"SELECT COUNT(*) FROM {table}")[0][0])
 
 
-def has_table(place: WarehouseSettings, table: str) -> bool:
+def has_table(place: Connection, table: str) -> bool:
     """Whether a database has such a table; one that isn't there yet has none."""
     if place.conn_type == "duckdb" and not Path(str(place.host)).exists():
         return False
     return bool(query(place, f"SELECT 1 FROM information_schema.tables WHERE table_name = '{table}'"))
 
 
-def contents(place: WarehouseSettings, store: ObjectStore | None) -> object:
+def contents(place: Connection, store: ObjectStore | None) -> object:
     """What is in a warehouse, however it keeps it."""
     if place.conn_type == "postgres":
         return query(place, "SELECT table_schema, table_name FROM information_schema.tables ORDER BY 1, 2")
@@ -58,12 +58,12 @@ def contents(place: WarehouseSettings, store: ObjectStore | None) -> object:
     return path.parent.exists(), path.exists(), sorted(str(p) for p in path.rglob("*"))
 
 
-def is_lake(place: WarehouseSettings) -> bool:
+def is_lake(place: Connection) -> bool:
     """Whether it is files and a log, where the rows' view hides what later batches loaded again."""
     return place.conn_type in ("aws", "fs")
 
 
-def _query_views(place: WarehouseSettings, statement: str, fetched: str) -> list[tuple[Any, ...]]:
+def _query_views(place: Connection, statement: str, fetched: str) -> list[tuple[Any, ...]]:
     location = str(place.extra.get("path", fetched))
     if place.conn_type == "aws":
         fetch(place, Path(fetched))

@@ -13,8 +13,7 @@ from typing import Any
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from topicledger.s3.connection import S3Connection
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 REGION = "eu-central-1"
 LOGIN, PASSWORD = "an-access-key", "a-secret-key"
@@ -71,21 +70,21 @@ class ObjectStore:
             aws_secret_access_key=PASSWORD,
         )
 
-    def bucket(self) -> WarehouseSettings:
+    def bucket(self) -> Connection:
         """A connection to a new bucket."""
         name = f"case-{uuid.uuid4().hex[:12]}"
         self.client().create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
         extra = {"bucket": name, "prefix": "lake/of-tests", "endpoint_url": self.endpoint}
-        return WarehouseSettings(
+        return Connection(
             "warehouse_default", "aws", login=LOGIN, password=PASSWORD, extra={**extra, "region_name": REGION}
         )
 
-    def staging(self) -> tuple[str, S3Connection]:
+    def staging(self) -> tuple[str, Connection]:
         """A staging root in a new bucket, and the connection for it."""
         place = self.bucket()
         extra = {name: place.extra[name] for name in ("endpoint_url", "region_name")}
         url = f"s3://{place.extra['bucket']}/staging/of-tests"
-        return url, S3Connection("staging_default", "aws", LOGIN, PASSWORD, extra)
+        return url, Connection("staging_default", "aws", login=LOGIN, password=PASSWORD, extra=extra)
 
     def names(self, url: str) -> list[str]:
         """Every key below an `s3://` URL, without the URL."""
@@ -93,14 +92,14 @@ class ObjectStore:
         pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
         return [item["Key"].removeprefix(f"{prefix}/") for page in pages for item in page.get("Contents", ())]
 
-    def keys(self, place: WarehouseSettings) -> list[str]:
+    def keys(self, place: Connection) -> list[str]:
         """Every key below the prefix, without it."""
         prefix = f"{place.extra['prefix']}/"
         pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=place.extra["bucket"], Prefix=prefix)
         return [item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", ())]
 
 
-def fetch(place: WarehouseSettings, folder: Path) -> None:
+def fetch(place: Connection, folder: Path) -> None:
     """Copy every object of a connection's prefix into a folder, with a plain client."""
     store = ObjectStore(str(place.extra["endpoint_url"]))
     for key in store.keys(place):

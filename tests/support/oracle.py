@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from tests.support.looking import is_lake, query
 from tests.support.topics import Topics, quiet, wait_for
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 Coordinates = tuple[str, int, int]
 """(topic_id, partition, offset)."""
@@ -53,7 +53,7 @@ class Verdict:
 class Oracle:
     """Compares one topic with one target. It remembers what it read, so that records deleted since still count."""
 
-    def __init__(self, topics: Topics, topic: str, place: WarehouseSettings, table: str) -> None:
+    def __init__(self, topics: Topics, topic: str, place: Connection, table: str) -> None:
         self._topics = topics
         self._topic = topic
         self._place = place

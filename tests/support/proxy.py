@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Literal
 
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 Moment = Literal["before COMMIT", "after COMMIT", "during COPY"]
 
@@ -101,7 +101,7 @@ def _pass_on(server: socket.socket, client: socket.socket, deaf: Event) -> None:
 
 
 @contextmanager
-def proxied(place: WarehouseSettings, *, opened: bool = True) -> Iterator[tuple[Proxy, WarehouseSettings]]:
+def proxied(place: Connection, *, opened: bool = True) -> Iterator[tuple[Proxy, Connection]]:
     """Put a proxy before a PostgreSQL on a Unix socket; give it, and the same database behind it.
 
     Args:

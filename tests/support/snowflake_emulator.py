@@ -19,7 +19,7 @@ import httpx
 
 from devstack.locked_environment import locked_environment
 from topicledger.cli.connections import parse_connection
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 from topicledger.warehouse.snowflake.connection import arguments, checked_extra
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ class Emulator:
 
     port: int
 
-    def account(self) -> WarehouseSettings:
+    def account(self) -> Connection:
         """A connection to a database of its own, which connecting creates."""
         extra = {
             "account": "emulated",
@@ -50,7 +50,7 @@ class Emulator:
             "network_timeout": 60,
             "session_parameters": {"CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False},
         }
-        return WarehouseSettings("warehouse_default", "snowflake", login=LOGIN, password=PASSWORD, extra=extra)
+        return Connection("warehouse_default", "snowflake", login=LOGIN, password=PASSWORD, extra=extra)
 
     def lose_answers(self, word: str, times: int) -> None:
         """Carry out the next statements that begin with a word, and answer nothing of use."""
@@ -84,11 +84,11 @@ def running_emulator(folder: Path) -> Iterator[Emulator]:
 
 
 @contextmanager
-def real_account() -> Iterator[WarehouseSettings]:
+def real_account() -> Iterator[Connection]:
     """A connection to a new database of the account that the environment names; it is dropped afterwards."""
     found = parse_connection("warehouse_default", os.environ[REAL])
     name = f"CASE_{uuid.uuid4().hex[:12].upper()}"
-    settings = WarehouseSettings(
+    settings = Connection(
         found.conn_id,
         found.conn_type,
         login=found.login,
@@ -103,7 +103,7 @@ def real_account() -> Iterator[WarehouseSettings]:
         look(outside, f"DROP DATABASE {name}")
 
 
-def look(settings: WarehouseSettings, statement: str) -> list[tuple[Any, ...]]:
+def look(settings: Connection, statement: str) -> list[tuple[Any, ...]]:
     """Run one statement in a session of its own, and commit it."""
     import snowflake.connector  # a second, for those that need it
 

@@ -23,9 +23,8 @@ from typing import IO, Any
 from tests.support.records import good
 from tests.support.steps import Case, OneRun
 from tests.support.topics import LIMIT_S, Topics, wait_for
-from topicledger.s3.connection import S3Connection
+from topicledger.connection import Connection
 from topicledger.signups import SIGNUPS
-from topicledger.warehouse.contract import WarehouseSettings
 
 RECORDS = 2_500
 """How many records the step `produce` sends."""
@@ -167,8 +166,8 @@ def _take_over(run: OneRun, left: str) -> None:
 def ordered(orders: dict[str, Any]) -> OneRun:
     """Give the run that the process was told of."""
     pipeline = dataclasses.replace(SIGNUPS, **orders["pipeline"])
-    staging = orders["staging"] and S3Connection(**orders["staging"])
-    case = Case(Topics(orders["bootstrap"]), WarehouseSettings(**orders["place"]), pipeline, staging=staging)
+    staging = orders["staging"] and Connection(**orders["staging"])
+    case = Case(Topics(orders["bootstrap"]), Connection(**orders["place"]), pipeline, staging=staging)
     run = OneRun(case, orders["run"])
     _take_over(run, orders["left"])
     return run

@@ -17,6 +17,7 @@ import kafka_utils
 from kafka_utils import StagedResult
 from tests.support.records import Record, produce
 from tests.support.topics import Topics, unique_topic
+from topicledger.connection import Connection
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.model.accounts import Accounts, require_closed
 from topicledger.model.identity import Run, batch_id
@@ -24,7 +25,6 @@ from topicledger.model.ledger import LedgerRow
 from topicledger.model.manifest import Manifest
 from topicledger.model.plan import Receipt
 from topicledger.pipeline import Pipeline
-from topicledger.s3.connection import S3Connection
 from topicledger.signups import SIGNUPS
 from topicledger.staged_files.choice import open_root, s3_root
 from topicledger.staged_files.receipts import pushed_receipt, received_receipt
@@ -32,7 +32,7 @@ from topicledger.staged_files.root import StagingRoot
 from topicledger.steps.load import load_batch
 from topicledger.steps.reconcile import reconcile
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import Warehouse, WarehouseSettings
+from topicledger.warehouse.contract import Warehouse
 
 if TYPE_CHECKING:
     from tests.support.oracle import Oracle
@@ -43,10 +43,10 @@ class Case:
     """One test's ground: a topic, a target and a staging folder of its own."""
 
     topics: Topics
-    place: WarehouseSettings
+    place: Connection
     pipeline: Pipeline
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    staging: S3Connection | None = None
+    staging: Connection | None = None
 
     @property
     def topic(self) -> str:
@@ -92,7 +92,7 @@ class Case:
 
 def make_case(
     topics: Topics,
-    place: WarehouseSettings,
+    place: Connection,
     folder: Path,
     partitions: int = 2,
     config: Mapping[str, str] | None = None,

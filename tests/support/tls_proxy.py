@@ -11,16 +11,14 @@ from pathlib import Path
 from threading import Thread
 
 from tests.support.certificates import Certificate
-from topicledger.warehouse.contract import WarehouseSettings
+from topicledger.connection import Connection
 
 _SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 _BLOCK_BYTES = 1 << 16
 
 
 @contextmanager
-def over_tls(
-    place: WarehouseSettings, own: Certificate, folder: Path, clients: str | None = None
-) -> Iterator[WarehouseSettings]:
+def over_tls(place: Connection, own: Certificate, folder: Path, clients: str | None = None) -> Iterator[Connection]:
     """Give the same database on 127.0.0.1, where it is reached over TLS alone.
 
     Args:

@@ -11,10 +11,11 @@ import pytest
 
 from tests.support.command import Command, Ran
 from topicledger import __version__
+from topicledger.connection import Connection
 from topicledger.model.plan import Position
 from topicledger.signups import SIGNUPS
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import Warehouse, WarehouseSettings
+from topicledger.warehouse.contract import Warehouse
 
 TOPIC_ID = "mPqZ3xQkT5SxAbCdEfGhIj"
 
@@ -32,7 +33,7 @@ def run(command: Command, tmp_path: Path) -> Command:
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
     """The shipped pipeline's tables in the DuckDB file that `run` points at."""
-    settings = WarehouseSettings("warehouse_default", "duckdb", host=str(tmp_path / "w.duckdb"))
+    settings = Connection("warehouse_default", "duckdb", host=str(tmp_path / "w.duckdb"))
     made = open_warehouse(settings, SIGNUPS)
     made.ensure_tables()
     return made

@@ -9,7 +9,8 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from topicledger.cli.connections import ConnectionFields, find_connection, parse_connection, require_connection
+from topicledger.cli.connections import find_connection, parse_connection, require_connection
+from topicledger.connection import Connection
 from topicledger.errors import SettingsError
 
 SECRET = "p@ss:/w0rd%?#é"
@@ -43,7 +44,7 @@ def test_json_form() -> None:
         "schema": "wh",
         "extra": {"sslmode": "require"},
     }
-    expected = ConnectionFields("wh", "postgres", "db", 5433, "me", SECRET, "wh", {"sslmode": "require"})
+    expected = Connection("wh", "postgres", "db", 5433, "me", SECRET, "wh", {"sslmode": "require"})
     assert parse_connection("wh", json.dumps(given)) == expected
     given["extra"] = json.dumps(given["extra"])
     assert parse_connection("wh", json.dumps(given)) == expected
@@ -53,7 +54,7 @@ def test_uri_form() -> None:
     """Every part of the URI is percent-decoded; Extra comes from the query."""
     uri = "postgres://m%40e:p%40ss%3A%2Fw0rd%25%3F%23%C3%A9@DB.example:5433/w%2Fh?sslmode=require&keepalives=1"
     found = parse_connection("wh", uri)
-    assert found == ConnectionFields(
+    assert found == Connection(
         "wh", "postgres", "db.example", 5433, "m@e", SECRET, "w/h", {"sslmode": "require", "keepalives": "1"}
     )
 
@@ -110,7 +111,7 @@ def test_unreadable_text_is_named_and_not_quoted(text: str) -> None:
 
 def test_repr_shows_no_secret() -> None:
     """A log line with the fields doesn't leak password or Extra."""
-    found = ConnectionFields("wh", "postgres", password=SECRET, extra={"sasl.password": SECRET})
+    found = Connection("wh", "postgres", password=SECRET, extra={"sasl.password": SECRET})
     assert SECRET not in repr(found)
 
 
@@ -128,9 +129,9 @@ def test_a_secrets_backend_comes_before_the_environment(monkeypatch: pytest.Monk
     monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", "some.Backend")
     monkeypatch.setenv("AIRFLOW_CONN_WH", "duckdb://%2Fx.duckdb")
     fake_airflow(only_path, """echo '[{"conn_id": "wh", "conn_type": "kafka"}]'""")
-    assert find_connection("wh") == ConnectionFields("wh", "kafka")
+    assert find_connection("wh") == Connection("wh", "kafka")
     fake_airflow(only_path, "echo 'Connection not found.' >&2; exit 1")
-    assert find_connection("wh") == ConnectionFields("wh", "duckdb", "/x.duckdb")
+    assert find_connection("wh") == Connection("wh", "duckdb", "/x.duckdb")
 
 
 def test_a_field_that_airflow_refuses() -> None:
@@ -163,7 +164,7 @@ def test_the_airflow_command_is_asked(only_path: Path) -> None:
         }
     ]
     fake_airflow(only_path, f"echo '[warning] old'; /bin/cat <<'END'\n{json.dumps(printed)}\nEND")
-    assert find_connection("wh") == ConnectionFields(
+    assert find_connection("wh") == Connection(
         "wh", "kafka", None, 9092, None, SECRET, None, {"bootstrap.servers": "h", "n": 1}
     )
 
@@ -173,7 +174,7 @@ def test_our_own_airflow_comes_before_another_one_on_the_path(only_path: Path) -
     fake_airflow(only_path, "echo 'Connection not found.' >&2; exit 1")
     (only_path / "bin").mkdir()
     fake_airflow(only_path / "bin", """echo '[{"conn_id": "wh", "conn_type": "kafka"}]'""")
-    assert find_connection("wh") == ConnectionFields("wh", "kafka")
+    assert find_connection("wh") == Connection("wh", "kafka")
 
 
 def test_the_airflow_command_doesnt_know_it(only_path: Path) -> None:

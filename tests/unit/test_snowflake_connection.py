@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.contract.batches import pipeline
+from topicledger.connection import Connection
 from topicledger.errors import RetriableError, SettingsError
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import WarehouseSettings
 from topicledger.warehouse.snowflake.connection import arguments, checked_extra, without_secrets
 
 SECRET = "hunter2"
@@ -32,13 +32,11 @@ def pem(passphrase: str | None = None) -> bytes:
     return KEY.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how)
 
 
-def settings(password: str | None = SECRET, **extra: Any) -> WarehouseSettings:
-    return WarehouseSettings(
-        "warehouse_default", "snowflake", login="loader", password=password, extra={**PLACE, **extra}
-    )
+def settings(password: str | None = SECRET, **extra: Any) -> Connection:
+    return Connection("warehouse_default", "snowflake", login="loader", password=password, extra={**PLACE, **extra})
 
 
-def given(place: WarehouseSettings) -> dict[str, Any]:
+def given(place: Connection) -> dict[str, Any]:
     return arguments(place, checked_extra(place), "PUBLIC")
 
 

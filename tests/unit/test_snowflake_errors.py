@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from snowflake.connector import errors
 
+from topicledger.connection import Connection
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
-from topicledger.warehouse.contract import WarehouseSettings
 from topicledger.warehouse.snowflake.errors import commit_failed, connecting_failed, failed
 
-SETTINGS = WarehouseSettings("warehouse_default", "snowflake", login="loader", password="hunter2")
+SETTINGS = Connection("warehouse_default", "snowflake", login="loader", password="hunter2")
 
 
 @pytest.mark.parametrize(

@@ -16,15 +16,16 @@ import pytest
 
 from tests.contract.batches import TOPIC, TOPIC_ID, Batch, load, pipeline
 from tests.support.written_down import WrittenDown, written_down
+from topicledger.connection import Connection
 from topicledger.errors import IntegrityError, RetriableError
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.manifest import Acceptance
 from topicledger.model.plan import OffsetRange, Position
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import Warehouse, WarehouseSettings
+from topicledger.warehouse.contract import Warehouse
 
 TEXTS = Path(__file__).with_name("snowflake")
-SETTINGS = WarehouseSettings(
+SETTINGS = Connection(
     "warehouse_default",
     "snowflake",
     login="loader",

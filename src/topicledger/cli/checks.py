@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from topicledger.connection import Connection
 from topicledger.errors import SettingsError, TopicLedgerError
 from topicledger.events.judge import Judge
 from topicledger.kafka.grants import missing_grants
@@ -18,10 +19,9 @@ from topicledger.pipeline import Pipeline
 from topicledger.report.display import duration, number
 from topicledger.report.preview import preview
 from topicledger.retries import with_retries
-from topicledger.s3.connection import S3Connection
 from topicledger.staged_files.choice import open_root
 from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import Warehouse, WarehouseSettings
+from topicledger.warehouse.contract import Warehouse
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def one_line(error: TopicLedgerError) -> str:
     return f"{first} (`topicledger check --ddl` prints the statements)" if statements else first
 
 
-def require_ledger(settings: WarehouseSettings, pipeline: Pipeline) -> None:
+def require_ledger(settings: Connection, pipeline: Pipeline) -> None:
     """Do nothing when there is a ledger to look at, whatever else a run would stumble over.
 
     Raises:
@@ -60,7 +60,7 @@ def require_ledger(settings: WarehouseSettings, pipeline: Pipeline) -> None:
         )
 
 
-def known_positions(settings: WarehouseSettings, pipeline: Pipeline) -> list[Position]:
+def known_positions(settings: Connection, pipeline: Pipeline) -> list[Position]:
     """The ledger's positions of the pipeline's topic; none before the first run.
 
     Raises:
@@ -88,7 +88,7 @@ def check_declaration(pipeline: Pipeline) -> list[Finding]:
     return []
 
 
-def check_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> tuple[list[Finding], list[Position] | None]:
+def check_warehouse(settings: Connection, pipeline: Pipeline) -> tuple[list[Finding], list[Position] | None]:
     """Is it reachable, may this user load there, are the tables as declared, does the ledger add up?
 
     Returns:
@@ -135,7 +135,7 @@ def _table_gone(conn_id: str, target: str) -> Finding:
     )
 
 
-def check_staging(staging_dir: str, connection: S3Connection | None) -> list[Finding]:
+def check_staging(staging_dir: str, connection: Connection | None) -> list[Finding]:
     """Could a run stage there: does the place exist, may this user write, is there room?
 
     Args:

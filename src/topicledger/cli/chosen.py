@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,12 @@ import typer
 from topicledger.cli.airflow_settings import airflow_home
 from topicledger.cli.connections import find_connection, require_connection
 from topicledger.cli.dag_file import DagFile, default_path, read_dag_file
+from topicledger.connection import Connection
 from topicledger.errors import SettingsError
 from topicledger.kafka.settings import CALLBACK_KEYS, KafkaSettings
 from topicledger.pipeline import Pipeline
 from topicledger.pipeline_import import import_pipeline
-from topicledger.s3.connection import S3Connection
 from topicledger.staged_files.choice import in_s3
-from topicledger.warehouse.contract import WarehouseSettings
 
 PIPELINE = "topicledger.signups:SIGNUPS"
 KAFKA_CONN_ID = "kafka_default"
@@ -74,7 +73,7 @@ class Chosen:
         usable = {key: value for key, value in extra.items() if key not in CALLBACK_KEYS}
         return KafkaSettings(self.kafka_conn_id, usable)
 
-    def warehouse_settings(self) -> WarehouseSettings:
+    def warehouse_settings(self) -> Connection:
         """Look the warehouse connection up; the default one may be missing, as in a DAG run.
 
         Raises:
@@ -83,14 +82,14 @@ class Chosen:
         conn_id = self.warehouse_conn_id
         found = find_connection(conn_id)
         if found is not None:
-            return WarehouseSettings(**{field.name: getattr(found, field.name) for field in fields(found)})
+            return found
         if conn_id != WAREHOUSE_CONN_ID:
             require_connection(conn_id, _WAREHOUSE_EXAMPLE)
         path = airflow_home() / "warehouse" / "topicledger.duckdb"
         typer.echo(f"note     {conn_id} is not defined: looking at {path}, as a DAG run here would", err=True)
-        return WarehouseSettings(conn_id, "duckdb", host=str(path.absolute()))
+        return Connection(conn_id, "duckdb", host=str(path.absolute()))
 
-    def staging_connection(self) -> S3Connection | None:
+    def staging_connection(self) -> Connection | None:
         """Look the connection of a staging root in S3 up; None where the root is a folder.
 
         Raises:
@@ -99,14 +98,13 @@ class Chosen:
         return staging_connection(self.staging_conn_id) if in_s3(self.pipeline.staging_dir) else None
 
 
-def staging_connection(conn_id: str) -> S3Connection:
+def staging_connection(conn_id: str) -> Connection:
     """Look the connection of a staging root in S3 up.
 
     Raises:
         TopicLedgerError: It is missing or unreadable.
     """
-    found = require_connection(conn_id, _STAGING_EXAMPLE)
-    return S3Connection(found.conn_id, found.conn_type, found.login, found.password, found.extra)
+    return require_connection(conn_id, _STAGING_EXAMPLE)
 
 
 def choose(dag_file: Path | None, pipeline: str | None, kafka: str | None, warehouse: str | None) -> Chosen:

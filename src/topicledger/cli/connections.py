@@ -12,12 +12,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from topicledger.cli.airflow_settings import setting
+from topicledger.connection import Connection
 from topicledger.errors import RetriableError, SettingsError
 
 _COMMAND_TIMEOUT_S = 120
@@ -25,32 +25,7 @@ _EXTRA_KEY = "__extra__"
 _JSON_KEYS = {"conn_type", "description", "extra", "host", "login", "password", "port", "schema"}
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionFields:
-    """A connection's fields as Airflow names them; an empty one is None. Its repr shows no secret.
-
-    Args:
-        conn_id: The connection's id.
-        conn_type: Its type, in Airflow's spelling: `postgres`, not `postgresql`.
-        host: Host.
-        port: Port.
-        login: User name.
-        password: Password.
-        schema: The database's name.
-        extra: The Extra field's keys.
-    """
-
-    conn_id: str
-    conn_type: str
-    host: str | None = None
-    port: int | None = None
-    login: str | None = None
-    password: str | None = field(default=None, repr=False)
-    schema: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-
-def find_connection(conn_id: str) -> ConnectionFields | None:
+def find_connection(conn_id: str) -> Connection | None:
     """Look a connection up as Airflow does on this machine: secrets backend, environment, Airflow's own database.
 
     Returns:
@@ -66,7 +41,7 @@ def find_connection(conn_id: str) -> ConnectionFields | None:
     return asked or (parse_connection(conn_id, text) if text else None)
 
 
-def require_connection(conn_id: str, example: str) -> ConnectionFields:
+def require_connection(conn_id: str, example: str) -> Connection:
     """Look a connection up that has to be there.
 
     Args:
@@ -86,7 +61,7 @@ def require_connection(conn_id: str, example: str) -> ConnectionFields:
     return found
 
 
-def parse_connection(conn_id: str, text: str) -> ConnectionFields:
+def parse_connection(conn_id: str, text: str) -> Connection:
     """Read one connection from Airflow's JSON or URI form.
 
     Raises:
@@ -99,7 +74,7 @@ def _variable(conn_id: str) -> str:
     return f"AIRFLOW_CONN_{conn_id.upper()}"
 
 
-def _from_json(conn_id: str, text: str) -> ConnectionFields:
+def _from_json(conn_id: str, text: str) -> Connection:
     try:
         given = json.loads(text)
     except json.JSONDecodeError as error:
@@ -115,8 +90,8 @@ def _from_json(conn_id: str, text: str) -> ConnectionFields:
     return _from_fields(conn_id, given, given.get("extra"))
 
 
-def _from_fields(conn_id: str, given: Mapping[str, Any], extra: Any) -> ConnectionFields:
-    return ConnectionFields(
+def _from_fields(conn_id: str, given: Mapping[str, Any], extra: Any) -> Connection:
+    return Connection(
         conn_id=conn_id,
         conn_type=_conn_type(str(given.get("conn_type") or "")),
         host=_text(given.get("host")),
@@ -128,7 +103,7 @@ def _from_fields(conn_id: str, given: Mapping[str, Any], extra: Any) -> Connecti
     )
 
 
-def _from_uri(conn_id: str, text: str) -> ConnectionFields:
+def _from_uri(conn_id: str, text: str) -> Connection:
     protocol = ""
     try:
         scheme, separator, rest = text.partition("://")
@@ -146,7 +121,7 @@ def _from_uri(conn_id: str, text: str) -> ConnectionFields:
             "type://login:password@host:port/schema?key=value (each part percent-encoded)"
         )
     host = _host(parts)
-    return ConnectionFields(
+    return Connection(
         conn_id=conn_id,
         conn_type=_conn_type(scheme.lower()),
         host=f"{protocol}://{host}" if host and protocol else host or None,
@@ -210,7 +185,7 @@ def _text(given: Any) -> str | None:
     return None if given is None or given == "" else str(given)
 
 
-def _ask_airflow(conn_id: str) -> ConnectionFields | None:
+def _ask_airflow(conn_id: str) -> Connection | None:
     # That of our own environment first: another one on the path may be another Airflow, which finds nothing there.
     beside = str(Path(sys.executable).parent)
     command = shutil.which("airflow", path=beside) or shutil.which("airflow")
@@ -237,7 +212,7 @@ def _ask_airflow(conn_id: str) -> ConnectionFields | None:
     return _from_airflow(conn_id, done.stdout)
 
 
-def _from_airflow(conn_id: str, output: str) -> ConnectionFields:
+def _from_airflow(conn_id: str, output: str) -> Connection:
     # Airflow may print warnings before its JSON.
     begin = output.find("[{")
     try:

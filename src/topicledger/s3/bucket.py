@@ -13,12 +13,12 @@ from typing import Any, BinaryIO
 from boto3.exceptions import Boto3Error  # type: ignore[import-untyped] # ships no types
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
+from topicledger.connection import Connection
 from topicledger.disks import FULL, disk_failed
 from topicledger.errors import RetriableError
 from topicledger.opened_here import OpenedHere
 from topicledger.s3 import PAGE
 from topicledger.s3.client import make_client
-from topicledger.s3.connection import S3Connection
 from topicledger.s3.errors import code_of, failed
 from topicledger.s3.upload import put_file
 
@@ -44,7 +44,7 @@ class Bucket:
         SettingsError: A field can't work.
     """
 
-    def __init__(self, connection: S3Connection, bucket: str, prefix: str) -> None:
+    def __init__(self, connection: Connection, bucket: str, prefix: str) -> None:
         self._conn_id = connection.conn_id
         self._bucket, self._prefix = bucket, prefix
         try:

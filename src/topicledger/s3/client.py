@@ -7,12 +7,22 @@ from typing import Any
 import boto3  # type: ignore[import-untyped] # ships no types
 from botocore.config import Config  # type: ignore[import-untyped]
 
-from topicledger.s3.connection import S3Connection
+from topicledger.connection import Connection
+
+EXTRA = (
+    "region_name",
+    "endpoint_url",
+    "aws_session_token",
+    "profile_name",
+    "role_arn",
+    "assume_role_kwargs",
+)
+"""The keys of the connection's Extra that say who asks, and where."""
 
 _SESSION_NAME = "topicledger"
 
 
-def make_client(connection: S3Connection) -> Any:
+def make_client(connection: Connection) -> Any:
     """A client that tries each request three times. It asks for nothing yet, but for a role when one is named."""
     extra = connection.extra
     session = boto3.Session(
@@ -35,7 +45,7 @@ def make_client(connection: S3Connection) -> Any:
     return session.client("s3", endpoint_url=endpoint, config=config)
 
 
-def _assumed(session: Any, connection: S3Connection) -> Any:
+def _assumed(session: Any, connection: Connection) -> Any:
     """A session with the role's own credentials; they last for an hour, which is for one task."""
     extra = connection.extra
     # An endpoint of its own takes the role's request too: what isn't AWS has its tokens there.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from topicledger.connection import Connection
 from topicledger.errors import SettingsError
-from topicledger.s3.connection import S3Connection
 from topicledger.staged_files.root import LocalRoot, StagingRoot
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def in_s3(staging_dir: str) -> bool:
     return staging_dir.startswith("s3://")
 
 
-def open_root(staging_dir: str, connection: S3Connection | None) -> StagingRoot:
+def open_root(staging_dir: str, connection: Connection | None) -> StagingRoot:
     """Give the root that the pipeline declares. Nothing is opened or asked yet.
 
     Args:
@@ -37,7 +37,7 @@ def open_root(staging_dir: str, connection: S3Connection | None) -> StagingRoot:
     return s3_root(staging_dir, connection)
 
 
-def s3_root(staging_dir: str, connection: S3Connection) -> S3Root:
+def s3_root(staging_dir: str, connection: Connection) -> S3Root:
     """Give the root in a bucket. Nothing is asked of S3 yet.
 
     Raises:

@@ -15,12 +15,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from topicledger.connection import Connection
 from topicledger.disks import temporary_disk
 from topicledger.errors import IntegrityError, SettingsError, TopicLedgerError
 from topicledger.model.manifest import StagedFile
 from topicledger.private_folder import private_folder
 from topicledger.s3.bucket import Bucket
-from topicledger.s3.connection import EXTRA, S3Connection
+from topicledger.s3.client import EXTRA
 from topicledger.staged_files.folder import is_staged_name, open_folder, require_room
 from topicledger.staged_files.root import Access, ReadingPlace, WritingPlace
 
@@ -49,7 +50,7 @@ class S3Root:
 
     missing = "or STAGING_DIR isn't what it was in the task that"
 
-    def __init__(self, url: str, connection: S3Connection) -> None:
+    def __init__(self, url: str, connection: Connection) -> None:
         found = _URL.match(url)
         if found is None:
             raise SettingsError(
@@ -123,7 +124,7 @@ class S3Root:
         return names
 
 
-def _require_usable(connection: S3Connection) -> None:
+def _require_usable(connection: Connection) -> None:
     if connection.conn_type != "aws":
         raise SettingsError(
             f"connection {connection.conn_id} is of type {connection.conn_type!r}, staging in S3 takes 'aws': correct "

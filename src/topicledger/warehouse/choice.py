@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from topicledger.connection import Connection
 from topicledger.errors import SettingsError
 from topicledger.pipeline import Pipeline
-from topicledger.warehouse.contract import Warehouse, WarehouseSettings
+from topicledger.warehouse.contract import Warehouse
 
 _EXTRAS = {"duckdb": "duckdb", "postgres": "postgres", "snowflake": "snowflake", "aws": "s3", "fs": "s3"}
 """The package's extra that brings the drivers of a connection's type."""
 
 
-def open_warehouse(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
+def open_warehouse(settings: Connection, pipeline: Pipeline) -> Warehouse:
     """Return the pipeline's tables in the warehouse that the connection names. Nothing is connected to yet.
 
     Raises:

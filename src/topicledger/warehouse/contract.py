@@ -32,10 +32,10 @@ never a driver's own exception, never a secret in a message.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
 
 from topicledger.model.accounts import AppliedCounts, PartitionBooks, StagedCounts
 from topicledger.model.ledger import LedgerRow, LedgerSnapshot
@@ -44,31 +44,6 @@ from topicledger.model.plan import OffsetRange, Position
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-@dataclass(frozen=True, slots=True)
-class WarehouseSettings:
-    """The fields of an Airflow connection, without Airflow. Its repr shows no secret.
-
-    Args:
-        conn_id: The connection's id, for messages.
-        conn_type: `duckdb`, `postgres`, `snowflake`, `aws` (S3) or `fs` (a local folder).
-        host: Server, Unix socket folder, or for DuckDB the database file's path.
-        port: Port, or None for the default.
-        login: User name.
-        password: Password.
-        schema: The database's name (Airflow calls it schema); in Snowflake the schema's.
-        extra: The Extra field's keys.
-    """
-
-    conn_id: str
-    conn_type: str
-    host: str | None = None
-    port: int | None = None
-    login: str | None = None
-    password: str | None = field(default=None, repr=False)
-    schema: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @runtime_checkable

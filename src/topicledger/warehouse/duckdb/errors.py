@@ -8,9 +8,9 @@ from pathlib import Path
 
 import duckdb
 
+from topicledger.connection import Connection
 from topicledger.disks import free_in
 from topicledger.errors import IntegrityError, RetriableError, SettingsError, TopicLedgerError
-from topicledger.warehouse.contract import WarehouseSettings
 from topicledger.warehouse.sql.session import CHANGE_THE_RULE
 
 # CHECK and NOT NULL aren't meant: their text has the table's own words alone.
@@ -29,7 +29,7 @@ _ERRNO_A_PERSON_FIXES = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR)
 _DISK_IS_FULL = re.compile(r"max_temp_directory_size|No space left", re.IGNORECASE)
 
 
-def failed(error: duckdb.Error | OSError, settings: WarehouseSettings, path: Path) -> TopicLedgerError:
+def failed(error: duckdb.Error | OSError, settings: Connection, path: Path) -> TopicLedgerError:
     """Translate a failed statement, or a file that couldn't be opened."""
     text = _said(error)
     where = f"connection {settings.conn_id}: DuckDB file {path}: {text[:500]}"
@@ -78,7 +78,7 @@ def as_arrow_said(error: Exception) -> duckdb.Error:
     return duckdb.OutOfMemoryException(text) if "Out of Memory Error" in text else duckdb.OperationalError(text)
 
 
-def commit_failed(error: duckdb.Error, settings: WarehouseSettings, path: Path) -> RetriableError:
+def commit_failed(error: duckdb.Error, settings: Connection, path: Path) -> RetriableError:
     """Translate a failed COMMIT: refused because of the disk or of another thread's, or only the ledger tells."""
     text = _said(error)[:500]
     room = f"; {free_in(path.parent)}" if _DISK_IS_FULL.search(text) else ""

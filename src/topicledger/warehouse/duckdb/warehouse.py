@@ -15,10 +15,11 @@ from typing import Any, BinaryIO
 import duckdb
 import pyarrow as pa
 
+from topicledger.connection import Connection
 from topicledger.errors import RetriableError, SettingsError, TopicLedgerError
 from topicledger.opened_here import OpenedHere
 from topicledger.pipeline import Pipeline
-from topicledger.warehouse.contract import Audit, Warehouse, WarehouseSettings
+from topicledger.warehouse.contract import Audit, Warehouse
 from topicledger.warehouse.duckdb.errors import commit_failed, failed, out_of_memory
 from topicledger.warehouse.sql.dialect import DUCKDB, quoted
 from topicledger.warehouse.sql.staged_batches import StagedBatches, not_parsed
@@ -57,7 +58,7 @@ class Memory:
         self.least_bytes = _LEAST_BYTES
 
 
-def duckdb_file(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
+def duckdb_file(settings: Connection, pipeline: Pipeline) -> Warehouse:
     """The pipeline's tables in a DuckDB file. Nothing is opened yet.
 
     Raises:
@@ -92,7 +93,7 @@ def duckdb_file(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
     return SqlWarehouse(pipeline, DUCKDB, connect, asked, there=path.exists)
 
 
-def require_schema(settings: WarehouseSettings, pipeline: Pipeline, database: str = "temp") -> None:
+def require_schema(settings: Connection, pipeline: Pipeline, database: str = "temp") -> None:
     """Do nothing where DuckDB can tell the table's schema from its databases.
 
     Raises:
@@ -109,7 +110,7 @@ def require_schema(settings: WarehouseSettings, pipeline: Pipeline, database: st
 class DuckdbSession:
     """Implements `topicledger.warehouse.sql.session.Session` over one connection to one file."""
 
-    def __init__(self, settings: WarehouseSettings, path: Path, memory: Memory | None = None, *, create: bool) -> None:
+    def __init__(self, settings: Connection, path: Path, memory: Memory | None = None, *, create: bool) -> None:
         self._settings = settings
         self._path = path
         self._memory = memory or Memory()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from topicledger.connection import Connection
 from topicledger.errors import SettingsError
 from topicledger.pipeline import Pipeline
-from topicledger.warehouse.contract import Warehouse, WarehouseSettings
+from topicledger.warehouse.contract import Warehouse
 from topicledger.warehouse.lake import scratch
 from topicledger.warehouse.lake.folder_store import FolderStore
 from topicledger.warehouse.lake.warehouse import Lake
@@ -15,7 +16,7 @@ from topicledger.warehouse.lake.warehouse import Lake
 _PATTERN = set("*?[]{}")
 
 
-def s3_bucket(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
+def s3_bucket(settings: Connection, pipeline: Pipeline) -> Warehouse:
     """The pipeline's files under a bucket's prefix. Nothing is asked of S3 yet.
 
     Raises:
@@ -27,7 +28,7 @@ def s3_bucket(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
     return Lake(settings, S3Store(settings), pipeline)
 
 
-def local_folder(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
+def local_folder(settings: Connection, pipeline: Pipeline) -> Warehouse:
     """The pipeline's files in a folder of this machine, or of a file system that has hard links.
 
     Raises:
@@ -43,7 +44,7 @@ def local_folder(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
     return Lake(settings, FolderStore(settings.conn_id, path), pipeline)
 
 
-def _require_known(settings: WarehouseSettings, known: Iterable[str], kind: str) -> None:
+def _require_known(settings: Connection, known: Iterable[str], kind: str) -> None:
     unknown = sorted(set(settings.extra) - set(known))
     if unknown:
         raise SettingsError(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from topicledger.connection import Connection
 from topicledger.errors import SettingsError
 from topicledger.s3.bucket import Bucket
-from topicledger.s3.connection import EXTRA as S3_EXTRA
-from topicledger.s3.connection import S3Connection
-from topicledger.warehouse.contract import Audit, WarehouseSettings
+from topicledger.s3.client import EXTRA as S3_EXTRA
+from topicledger.warehouse.contract import Audit
 
 EXTRA = ("bucket", "prefix", *S3_EXTRA)
 """The keys of the connection's Extra for bucket and credentials; all but the first two are those of Airflow's own."""
@@ -27,11 +27,8 @@ class S3Store(Bucket):
         SettingsError: A field can't work.
     """
 
-    def __init__(self, settings: WarehouseSettings) -> None:
-        connection = S3Connection(
-            settings.conn_id, settings.conn_type, settings.login, settings.password, settings.extra
-        )
-        super().__init__(connection, *_place(settings))
+    def __init__(self, settings: Connection) -> None:
+        super().__init__(settings, *_place(settings))
 
     def access(self, folders: Iterable[str]) -> Audit:
         """See that listing is allowed. Where nothing lies yet, S3 tells who may write only when it is tried."""
@@ -40,7 +37,7 @@ class S3Store(Bucket):
         return Audit(notes=("whether this user may write there shows at the first run: S3 isn't asked by writing",))
 
 
-def _place(settings: WarehouseSettings) -> tuple[str, str]:
+def _place(settings: Connection) -> tuple[str, str]:
     bucket, prefix = str(settings.extra.get("bucket") or ""), str(settings.extra.get("prefix") or "").strip("/")
     if not bucket:
         raise SettingsError(

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from topicledger.connection import Connection
 from topicledger.private_folder import private_folder
-from topicledger.warehouse.contract import WarehouseSettings
 from topicledger.warehouse.duckdb.errors import as_arrow_said
 from topicledger.warehouse.duckdb.warehouse import VECTOR_ROWS, DuckdbSession, Memory
 from topicledger.warehouse.sql import schema
@@ -34,9 +34,9 @@ _SORTED_ROWS = 100_000
 class Scratch(DuckdbSession):
     """A DuckDB of its own, with the pipeline's tables in it, empty."""
 
-    def __init__(self, settings: WarehouseSettings, folder: Path, tables: Tables, memory: Memory) -> None:
+    def __init__(self, settings: Connection, folder: Path, tables: Tables, memory: Memory) -> None:
         extra = {key: settings.extra[key] for key in EXTRA if key in settings.extra}
-        own = WarehouseSettings(settings.conn_id, "duckdb", extra=extra)
+        own = Connection(settings.conn_id, "duckdb", extra=extra)
         # No schema can have the name of this database: a dash is in no identifier.
         super().__init__(own, folder / "topicledger-scratch.duckdb", memory, create=True)
         self.folder = folder
@@ -97,7 +97,7 @@ class Scratch(DuckdbSession):
 
 
 @contextmanager
-def opened_scratch(settings: WarehouseSettings, tables: Tables, memory: Memory) -> Iterator[Scratch]:
+def opened_scratch(settings: Connection, tables: Tables, memory: Memory) -> Iterator[Scratch]:
     """A scratch database in a folder that only this user may enter; both are gone when the block ends."""
     with private_folder(SCRATCH) as folder, closing(Scratch(settings, folder, tables, memory)) as scratch:
         yield scratch

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 
+from topicledger.connection import Connection
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.model.ledger import LedgerRow, LedgerSnapshot
 from topicledger.model.plan import Position
 from topicledger.pipeline import Pipeline
 from topicledger.private_folder import private_folder
-from topicledger.warehouse.contract import Audit, LoadTransaction, WarehouseSettings
+from topicledger.warehouse.contract import Audit, LoadTransaction
 from topicledger.warehouse.duckdb.warehouse import Memory, require_schema
 from topicledger.warehouse.lake import views as lake_views
 from topicledger.warehouse.lake.audit import audit
@@ -42,7 +43,7 @@ class Lake:
         SettingsError: The table's schema can't be one in DuckDB, which counts a load.
     """
 
-    def __init__(self, settings: WarehouseSettings, store: Store, pipeline: Pipeline) -> None:
+    def __init__(self, settings: Connection, store: Store, pipeline: Pipeline) -> None:
         require_schema(settings, pipeline)
         self._settings = settings
         self._store = store

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import psycopg
 
+from topicledger.connection import Connection
 from topicledger.errors import IntegrityError, RetriableError, SettingsError, TopicLedgerError
-from topicledger.warehouse.contract import WarehouseSettings
 from topicledger.warehouse.sql.dialect import quoted
 from topicledger.warehouse.sql.session import CHANGE_THE_RULE
 
@@ -36,7 +36,7 @@ _NOT_THERE_YET = re.compile(
 )
 
 
-def connecting_failed(error: psycopg.Error, settings: WarehouseSettings) -> TopicLedgerError:
+def connecting_failed(error: psycopg.Error, settings: Connection) -> TopicLedgerError:
     """Translate a connection that wasn't made; the message has host and database, never the password."""
     text = _without_password(" ".join(str(error).split()), settings)
     where = (
@@ -48,7 +48,7 @@ def connecting_failed(error: psycopg.Error, settings: WarehouseSettings) -> Topi
     return RetriableError(f"{where}. Nothing was changed; try again")
 
 
-def statement_failed(error: psycopg.Error, settings: WarehouseSettings, key: str) -> TopicLedgerError:
+def statement_failed(error: psycopg.Error, settings: Connection, key: str) -> TopicLedgerError:
     """Translate a failed statement; the transaction it was in is lost.
 
     Args:
@@ -81,7 +81,7 @@ def statement_failed(error: psycopg.Error, settings: WarehouseSettings, key: str
     )
 
 
-def commit_failed(error: psycopg.Error, settings: WarehouseSettings, key: str) -> TopicLedgerError:
+def commit_failed(error: psycopg.Error, settings: Connection, key: str) -> TopicLedgerError:
     """Translate a failed COMMIT. An ERROR of the server is its definite no; without one only the ledger tells.
 
     What it says after the commit it says as FATAL or PANIC: the session ends with it.
@@ -94,7 +94,7 @@ def commit_failed(error: psycopg.Error, settings: WarehouseSettings, key: str) -
     )
 
 
-def _said(error: psycopg.Error, settings: WarehouseSettings) -> str:
+def _said(error: psycopg.Error, settings: Connection) -> str:
     """What the server says, without what may be a record's value; the error says no more from here on.
 
     Those are in DETAIL and CONTEXT, in the message of an error about a value, and in whatever a function of
@@ -129,5 +129,5 @@ def _names(error: psycopg.Error) -> Iterator[str]:
         yield place[0]
 
 
-def _without_password(text: str, settings: WarehouseSettings) -> str:
+def _without_password(text: str, settings: Connection) -> str:
     return text.replace(settings.password, "***") if settings.password else text

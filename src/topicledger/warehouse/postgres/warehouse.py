@@ -14,10 +14,11 @@ from typing import Any, BinaryIO
 import psycopg
 from psycopg import IsolationLevel
 
+from topicledger.connection import Connection
 from topicledger.errors import RetriableError, SettingsError
 from topicledger.opened_here import OpenedHere
 from topicledger.pipeline import Pipeline
-from topicledger.warehouse.contract import Audit, Warehouse, WarehouseSettings
+from topicledger.warehouse.contract import Audit, Warehouse
 from topicledger.warehouse.postgres.access import missing_grants
 from topicledger.warehouse.postgres.errors import commit_failed, connecting_failed, statement_failed
 from topicledger.warehouse.postgres.fit import unfit
@@ -80,7 +81,7 @@ _LOAD = f"{_SESSION}; SET LOCAL work_mem TO '64MB'; {_SAMPLE}; {_NO_PRESORTING};
 _CREATION_LOCK = 0x746F7069636C6467
 
 
-def postgres(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
+def postgres(settings: Connection, pipeline: Pipeline) -> Warehouse:
     """The pipeline's tables in a PostgreSQL database. Nothing is connected to yet."""
     unknown = sorted(set(settings.extra) - _EXTRA)
     if unknown:
@@ -100,7 +101,7 @@ def postgres(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
 class PostgresSession:
     """Implements `topicledger.warehouse.sql.session.Session` over one connection."""
 
-    def __init__(self, settings: WarehouseSettings, key: str) -> None:
+    def __init__(self, settings: Connection, key: str) -> None:
         self._settings = settings
         self._key = key
         options: dict[str, Any] = {

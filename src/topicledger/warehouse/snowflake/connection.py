@@ -10,8 +10,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 
+from topicledger.connection import Connection
 from topicledger.errors import SettingsError
-from topicledger.warehouse.contract import WarehouseSettings
 from topicledger.warehouse.snowflake.oauth import LOOPBACK, access_token
 
 EXTRA = (
@@ -71,7 +71,7 @@ _SESSION: Mapping[str, Any] = {
 }
 
 
-def checked_extra(settings: WarehouseSettings) -> Mapping[str, Any]:
+def checked_extra(settings: Connection) -> Mapping[str, Any]:
     """The connection's Extra, with the keys as they are called today and without those that are empty.
 
     Raises:
@@ -101,7 +101,7 @@ LOGIN_S = 20
 """How long one login may take: with what is asked again, a wrong address is said within a minute."""
 
 
-def arguments(settings: WarehouseSettings, extra: Mapping[str, Any], schema: str) -> dict[str, Any]:
+def arguments(settings: Connection, extra: Mapping[str, Any], schema: str) -> dict[str, Any]:
     """What the connector is opened with; each call asks anew for what ends by itself, such as a token.
 
     Args:
@@ -123,7 +123,7 @@ def arguments(settings: WarehouseSettings, extra: Mapping[str, Any], schema: str
     }
 
 
-def without_secrets(text: str, settings: WarehouseSettings) -> str:
+def without_secrets(text: str, settings: Connection) -> str:
     """A driver's message, with nothing of the connection in it that is secret."""
     extra = {key.removeprefix(_PREFIX): value for key, value in settings.extra.items()}
     for secret in (settings.password, *(extra.get(key) for key in _SECRET)):
@@ -132,7 +132,7 @@ def without_secrets(text: str, settings: WarehouseSettings) -> str:
     return text
 
 
-def _identity(settings: WarehouseSettings, extra: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(settings: Connection, extra: Mapping[str, Any]) -> dict[str, Any]:
     if extra.get("authenticator") == "oauth" or extra.get("refresh_token"):
         return {"authenticator": "oauth", "token": access_token(settings, extra)}
     if not settings.login:
@@ -143,7 +143,7 @@ def _identity(settings: WarehouseSettings, extra: Mapping[str, Any]) -> dict[str
     return {"user": settings.login, "password": settings.password or "", **known}
 
 
-def _private_key(settings: WarehouseSettings, extra: Mapping[str, Any]) -> bytes:
+def _private_key(settings: Connection, extra: Mapping[str, Any]) -> bytes:
     """The key as the connector takes it; the connection's password is its passphrase."""
     passphrase = settings.password.strip().encode() if settings.password else None
     try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from snowflake.connector import errors as snowflake
 
+from topicledger.connection import Connection
 from topicledger.errors import IntegrityError, RetriableError, SettingsError, TopicLedgerError
-from topicledger.warehouse.contract import WarehouseSettings
 from topicledger.warehouse.snowflake.connection import without_secrets
 
 # A session or token that ended, an OAuth token that did: the next session gets another one.
@@ -18,7 +18,7 @@ _STATES_OF_A_VALUE = ("22", "23")
 _MAY_PASS_STATES = ("08", "40", "53", "57", "XX")
 
 
-def connecting_failed(error: snowflake.Error, settings: WarehouseSettings) -> TopicLedgerError:
+def connecting_failed(error: snowflake.Error, settings: Connection) -> TopicLedgerError:
     """Translate a session that wasn't opened; the message has account and user, never a secret."""
     where = (
         f"connection {settings.conn_id}: can't open a session as user {settings.login or 'by default'}: "
@@ -29,7 +29,7 @@ def connecting_failed(error: snowflake.Error, settings: WarehouseSettings) -> To
     return SettingsError(f"{where}. Correct the connection: account, user, key, role, warehouse")
 
 
-def failed(error: snowflake.Error, settings: WarehouseSettings) -> TopicLedgerError:
+def failed(error: snowflake.Error, settings: Connection) -> TopicLedgerError:
     """Translate a failed statement; the transaction it was in is lost."""
     where = f"connection {settings.conn_id}: Snowflake says {_said(error, settings)}"
     number, state = error.errno or 0, error.sqlstate or ""
@@ -46,7 +46,7 @@ def failed(error: snowflake.Error, settings: WarehouseSettings) -> TopicLedgerEr
     )
 
 
-def commit_failed(error: snowflake.Error, settings: WarehouseSettings) -> TopicLedgerError:
+def commit_failed(error: snowflake.Error, settings: Connection) -> TopicLedgerError:
     """Translate a failed COMMIT: Snowflake's own no, or only the ledger tells.
 
     What may pass at another statement is taken for open here: Snowflake's documents don't say what is committed then.
@@ -73,7 +73,7 @@ def _is_of_the_login(error: snowflake.Error) -> bool:
     return (error.errno or 0) // 1000 == 390 and error.errno not in _SESSION_ENDED
 
 
-def _said(error: snowflake.Error, settings: WarehouseSettings) -> str:
+def _said(error: snowflake.Error, settings: Connection) -> str:
     if (error.sqlstate or "").startswith(_STATES_OF_A_VALUE) and error.errno not in _GRANT:
         # Its message quotes the value, and a log shows the cause, too; QUERY_HISTORY has it.
         error.msg = f"{error.errno} ({error.sqlstate}), query {error.sfqid or 'unknown'}"

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from topicledger.connection import Connection
 from topicledger.errors import RetriableError, SettingsError
-from topicledger.warehouse.contract import WarehouseSettings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 """The only hosts that are spoken to without TLS: emulators on this machine."""
@@ -20,7 +20,7 @@ _TIMEOUT_S = 30
 _GRANTS = ("refresh_token", "client_credentials")
 
 
-def access_token(settings: WarehouseSettings, extra: Mapping[str, Any]) -> str:
+def access_token(settings: Connection, extra: Mapping[str, Any]) -> str:
     """Ask the token endpoint, with the connection's login and password as the client's.
 
     Raises:
@@ -50,7 +50,7 @@ def access_token(settings: WarehouseSettings, extra: Mapping[str, Any]) -> str:
     return _asked(settings, request)
 
 
-def _asked(settings: WarehouseSettings, request: urllib.request.Request) -> str:
+def _asked(settings: Connection, request: urllib.request.Request) -> str:
     where = f"connection {settings.conn_id}: the token endpoint {request.full_url}"
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - as above

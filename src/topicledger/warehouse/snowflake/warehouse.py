@@ -16,11 +16,12 @@ from typing import Any, BinaryIO
 import snowflake.connector
 from snowflake.connector.errors import Error
 
+from topicledger.connection import Connection
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.opened_here import OpenedHere
 from topicledger.pipeline import Pipeline
 from topicledger.private_folder import private_folder
-from topicledger.warehouse.contract import Audit, Warehouse, WarehouseSettings
+from topicledger.warehouse.contract import Audit, Warehouse
 from topicledger.warehouse.snowflake.connection import arguments, checked_extra
 from topicledger.warehouse.snowflake.errors import commit_failed, connecting_failed, failed
 from topicledger.warehouse.snowflake.files import copy_into, parts
@@ -33,7 +34,7 @@ _LOADED = 3
 """Which column of COPY's answer has the number of rows that were loaded."""
 
 
-def snowflake_account(settings: WarehouseSettings, pipeline: Pipeline) -> Warehouse:
+def snowflake_account(settings: Connection, pipeline: Pipeline) -> Warehouse:
     """The pipeline's tables in a database of a Snowflake account. Nothing is connected to yet.
 
     Raises:
@@ -62,7 +63,7 @@ class SnowflakeSession:
         given: What the connector is opened with.
     """
 
-    def __init__(self, settings: WarehouseSettings, given: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, settings: Connection, given: Callable[[], dict[str, Any]]) -> None:
         self._settings = settings
         self._transaction: str | None = None
         self._stage = ""

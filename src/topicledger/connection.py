@@ -1,0 +1,32 @@
+"""A connection's fields, as Airflow names them, without Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where something is and who asks; what each type makes of the fields says who reads it. Its repr shows no secret.
+
+    Args:
+        conn_id: The connection's id, for messages.
+        conn_type: Its type, in Airflow's spelling: `duckdb`, `postgres`, `snowflake`, `aws` (S3) or `fs` (a folder).
+        host: Server, Unix socket folder, or for DuckDB the database file's path.
+        port: Port, or None for the default.
+        login: User name, or S3's access key; without one boto3 finds credentials as it does everywhere.
+        password: Password, or S3's secret access key.
+        schema: The database's name (Airflow calls it schema); in Snowflake the schema's.
+        extra: The Extra field's keys; whoever reads them says which.
+    """
+
+    conn_id: str
+    conn_type: str
+    host: str | None = None
+    port: int | None = None
+    login: str | None = None
+    password: str | None = field(default=None, repr=False)
+    schema: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
