@@ -1,4 +1,4 @@
-"""`python -m tests.mutants [--workers N] [--why] [WORD ...]`: run the mutants whose name or place has every word."""
+"""`python -m tests.mutants [--workers N] [--why] [WORD ...]`: run those whose name, place or file has every word."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 
 from tests.mutants.listed import MUTANTS
+from tests.mutants.mutant import ROOT, Mutant, StaleError, product
 from tests.mutants.runner import KILLED, line, run
 
 
@@ -19,7 +21,8 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2, help="copies of the project that work at the same time")
     parser.add_argument("--why", action="store_true", help="also say which test noticed each, and what it said")
     given = parser.parse_args()
-    wanted = [m for m in MUTANTS if all(word in f"{m.name} {' '.join(m.of)} {m.file}" for word in given.words)]
+    texts = product(ROOT)
+    wanted = [m for m in MUTANTS if all(word in f"{m.name} {' '.join(m.of)} {_file(m, texts)}" for word in given.words)]
     if not wanted:
         print(f"no mutant has {' and '.join(given.words)} in its name")  # noqa: T201
         return 2
@@ -34,6 +37,13 @@ def main() -> int:
     said = ", ".join(f"{count} {status}" for status, count in sorted(counted.items()))
     print(f"\n{len(results)} mutants in {time.monotonic() - started:.0f} s: {said}")  # noqa: T201
     return 0 if set(counted) == {KILLED} else 1
+
+
+def _file(mutant: Mutant, texts: Mapping[str, str]) -> str:
+    try:
+        return mutant.set_in(texts)[0]
+    except StaleError:
+        return ""  # the runner says why
 
 
 if __name__ == "__main__":

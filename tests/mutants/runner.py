@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from devstack.broker import running_broker
 from devstack.topics import reachable
-from tests.mutants.mutant import ROOT, Mutant, StaleError
+from tests.mutants.mutant import ROOT, Mutant, StaleError, product
 from tests.mutants.trees import FAILED, Outcome, Tree
 
 KILLED, SURVIVED, STALE, ERROR = "killed", "survived", "stale", "error"
@@ -47,7 +47,8 @@ def run(mutants: Sequence[Mutant], workers: int, say: Callable[[str], None]) -> 
     Returns:
         One result per mutant, in their order; a baseline that fails gives an error for each.
     """
-    stale = {mutant.name: _stale(mutant) for mutant in mutants}
+    texts = product(ROOT)
+    stale = {mutant.name: _stale(mutant, texts) for mutant in mutants}
     results = {m.name: Result(m, STALE, 0.0, why) for m in mutants if (why := stale[m.name])}
     fitting = [mutant for mutant in mutants if mutant.name not in results]
     with _trees(workers, fitting) as (trees, broker):
@@ -82,11 +83,11 @@ def line(result: Result) -> str:
     return f"{result.status:8} {result.took_s:6.1f} s  {result.mutant.name}  ({of}){why}"
 
 
-def _stale(mutant: Mutant) -> str:
+def _stale(mutant: Mutant, texts: Mapping[str, str]) -> str:
     try:
-        mutant.applied_to((ROOT / mutant.file).read_text(encoding="utf-8"))
+        mutant.set_in(texts)
         mutant.node_ids()
-    except (StaleError, OSError) as error:
+    except StaleError as error:
         return str(error)
     return ""
 

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_SETTINGS = "src/topicledger/kafka/settings.py"
-_FAILURES = "src/topicledger/kafka/failures.py"
-_RETRIES = "src/topicledger/retries.py"
-_DAG = "dags/user_etl_dag.py"
-_PIPELINE = "src/topicledger/pipeline.py"
-
 SETTINGS = (
     Mutant(
         "keys that run code are allowed",
         ("settings",),
-        _SETTINGS,
         "for key, why in REFUSED_KEYS.items() if key in self.extra]",
         "for key, why in REFUSED_KEYS.items() if False]",
         ("test_keys_that_nobody_may_set",),
@@ -22,15 +15,13 @@ SETTINGS = (
     Mutant(
         "callbacks may be given as text",
         ("settings",),
-        _SETTINGS,
-        "if not callable(self.extra[key])\n",
-        "if False\n",
+        "if not callable(self.extra[key])",
+        "if False",
         ("test_callbacks_given_as_text",),
     ),
     Mutant(
         "verification of the broker may be turned off",
         ("settings",),
-        _SETTINGS,
         "if key in self.extra and str(self.extra[key]).strip().lower() not in safe:",
         "if False:",
         ("test_verification_cannot_be_turned_off",),
@@ -38,7 +29,6 @@ SETTINGS = (
     Mutant(
         "values may reach a shell",
         ("settings",),
-        _SETTINGS,
         'if not _NO_SHELL.fullmatch(str(self.extra.get(key, ""))):',
         "if False:",
         ("test_values_that_would_reach_a_shell",),
@@ -46,7 +36,6 @@ SETTINGS = (
     Mutant(
         "a secret of several lines is masked as a whole only",
         ("secrets",),
-        "src/topicledger/masking.py",
         "for text in (secret, *lines):",
         "for text in (secret,):",
         ("test_every_form_is_given",),
@@ -54,7 +43,6 @@ SETTINGS = (
     Mutant(
         "what was opened before a fork is used in it",
         ("settings",),
-        "src/topicledger/opened_here.py",
         "if os.getpid() != self._pid:",
         "if False:",
         ("test_what_was_opened_is_refused_in_a_fork",),
@@ -62,7 +50,6 @@ SETTINGS = (
     Mutant(
         "the Extra wins over the guarantees",
         ("settings", "step 8"),
-        _SETTINGS,
         "return {**defaults, **self.extra, **fixed}",
         "return {**defaults, **fixed, **self.extra}",
         ("test_consumer_guarantees_win",),
@@ -70,7 +57,6 @@ SETTINGS = (
     Mutant(
         "the Extra is dropped",
         ("settings",),
-        _SETTINGS,
         "return {**defaults, **self.extra, **fixed}",
         "return {**self.extra, **defaults, **fixed}",
         ("test_tuning_is_the_users",),
@@ -78,15 +64,14 @@ SETTINGS = (
     Mutant(
         "an override isn't said",
         ("settings",),
-        _SETTINGS,
-        "                log.warning(\n",
-        "                log.debug(\n",
+        "log.warning(",
+        "log.debug(",
         ("test_consumer_guarantees_win",),
+        within="KafkaSettings",
     ),
     Mutant(
         "the producer isn't idempotent",
         ("settings", "step 1"),
-        _SETTINGS,
         '"enable.idempotence": True,',
         '"enable.idempotence": False,',
         ("test_producer_guarantees_win",),
@@ -94,7 +79,6 @@ SETTINGS = (
     Mutant(
         "one replica's acknowledgement is enough",
         ("settings", "step 1"),
-        _SETTINGS,
         '"acks": "all",',
         '"acks": "1",',
         ("test_producer_guarantees_win",),
@@ -102,7 +86,6 @@ SETTINGS = (
     Mutant(
         "missing topics are made silently",
         ("settings",),
-        _SETTINGS,
         '"allow.auto.create.topics": False,',
         '"allow.auto.create.topics": True,',
         ("test_consumer_guarantees_win",),
@@ -110,7 +93,6 @@ SETTINGS = (
     Mutant(
         "a connection shows its Extra",
         ("settings", "secrets"),
-        _SETTINGS,
         "extra: Mapping[str, Any] = field(repr=False)",
         "extra: Mapping[str, Any] = field()",
         ("unit/test_kafka_settings.py::test_no_secret_is_shown",),
@@ -118,7 +100,6 @@ SETTINGS = (
     Mutant(
         "a warehouse's connection shows its password",
         ("settings", "secrets"),
-        "src/topicledger/connection.py",
         "password: str | None = field(default=None, repr=False)",
         "password: str | None = None",
         ("test_settings_hide_their_secrets",),
@@ -126,7 +107,6 @@ SETTINGS = (
     Mutant(
         "PostgreSQL's answers may show the password",
         ("settings", "secrets"),
-        "src/topicledger/warehouse/postgres/errors.py",
         'return text.replace(settings.password, "***") if settings.password else text',
         "return text",
         ("test_an_answer_that_quotes_the_password",),
@@ -134,7 +114,6 @@ SETTINGS = (
     Mutant(
         "secrets of the Extra aren't masked in logs",
         ("settings", "secrets"),
-        _DAG,
         "mask_secret(text)",
         "pass",
         ("test_secrets_of_the_extra_are_masked",),
@@ -142,7 +121,6 @@ SETTINGS = (
     Mutant(
         "names of tables may be anything",
         ("settings",),
-        _PIPELINE,
         "if not isinstance(name, str) or not _IDENTIFIER.match(name):",
         "if False:",
         ("test_names_that_are_no_identifiers",),
@@ -150,7 +128,6 @@ SETTINGS = (
     Mutant(
         "two columns may differ by upper and lower case alone",
         ("settings",),
-        _PIPELINE,
         "folded = Counter(name.lower() for name in names)",
         "folded = Counter(names)",
         ("test_a_declaration_that_cannot_work",),
@@ -158,15 +135,13 @@ SETTINGS = (
     Mutant(
         "the clean-up isn't tried before the first record",
         ("settings",),
-        "src/topicledger/events/judge.py",
-        "        self.chunk([])\n",
+        "self.chunk([])",
         "",
         ("test_check_tells_what_a_declaration_cant_do",),
     ),
     Mutant(
         "the staging folder may be relative",
         ("settings", "staging"),
-        _PIPELINE,
         'if not PurePosixPath(self.staging_dir).is_absolute() and not self.staging_dir.startswith("s3://"):',
         "if False:",
         ("test_a_declaration_that_cannot_work",),
@@ -174,15 +149,13 @@ SETTINGS = (
     Mutant(
         "wrong credentials are tried again",
         ("errors",),
-        _FAILURES,
-        "if refuses_credentials(error):\n        return SettingsError(",
-        "if False:\n        return SettingsError(",
+        "if refuses_credentials(error): return SettingsError(",
+        "if False: return SettingsError(",
         ("test_what_a_person_fixes_stops",),
     ),
     Mutant(
         "a credential that only the client's callback told is taken for a time-out",
         ("errors",),
-        _FAILURES,
         "if memory is not None and memory.credentials is not None:",
         "if False:",
         ("test_a_time_out_is_explained_by_the_credentials",),
@@ -190,7 +163,6 @@ SETTINGS = (
     Mutant(
         "missing grants are tried again",
         ("errors",),
-        _FAILURES,
         "if code in _SETTINGS:",
         "if False:",
         ("test_what_a_person_fixes_stops",),
@@ -198,7 +170,6 @@ SETTINGS = (
     Mutant(
         "a broken checksum is tried again",
         ("errors", "guarantee 4"),
-        _FAILURES,
         "if code == KafkaError._BAD_MSG:",
         "if False:",
         ("test_a_broken_checksum_stops",),
@@ -206,7 +177,6 @@ SETTINGS = (
     Mutant(
         "retries have no end",
         ("errors",),
-        _RETRIES,
         "stop=tenacity.stop_all(tenacity.stop_after_delay(RETRY_S), tenacity.stop_after_attempt(at_least)),",
         "stop=tenacity.stop_never,",
         ("test_trying_again_ends",),
@@ -214,7 +184,6 @@ SETTINGS = (
     Mutant(
         "what doesn't pass is tried again",
         ("errors",),
-        _RETRIES,
         "tenacity.retry_if_exception_type(RetriableError)",
         "tenacity.retry_if_exception_type(Exception)",
         ("test_what_does_not_pass_is_tried_once",),
@@ -222,20 +191,17 @@ SETTINGS = (
     Mutant(
         "what may pass isn't tried again",
         ("errors",),
-        _RETRIES,
         "tenacity.retry_if_exception_type(RetriableError)",
         "tenacity.retry_if_exception_type(ZeroDivisionError)",
         ("test_what_passes_is_tried_again",),
     ),
 )
 
-_S3_ROOT = "src/topicledger/staged_files/s3_root.py"
 
 CHECK = (
     Mutant(
         "a retention as long as the pause between two runs is enough",
         ("settings",),
-        "src/topicledger/cli/checks.py",
         "if kept > pause:",
         "if kept >= pause:",
         ("test_retention_against_the_schedule",),
@@ -243,7 +209,6 @@ CHECK = (
     Mutant(
         "what retention took is no problem to check",
         ("settings",),
-        "src/topicledger/cli/checks.py",
         "*(_losses(state, known, pipeline) if known is not None else ())]",
         "]",
         ("test_a_ledger_behind_the_low_watermark",),
@@ -251,7 +216,6 @@ CHECK = (
     Mutant(
         "check asks for a schema's right of use alone",
         ("settings",),
-        "src/topicledger/warehouse/postgres/access.py",
         "if create and not may_create and not all(found.values()):",
         "if False:",
         ("test_grants_in_postgresql",),
@@ -259,15 +223,13 @@ CHECK = (
     Mutant(
         "check doesn't look at the grants on tables",
         ("settings",),
-        "src/topicledger/warehouse/postgres/access.py",
-        "        if lacking:\n",
-        "        if False:\n",
+        "if lacking:",
+        "if False:",
         ("test_grants_in_postgresql",),
     ),
     Mutant(
         "any encoding of a database will do",
         ("settings",),
-        "src/topicledger/warehouse/postgres/fit.py",
         'if encoding != "UTF8":',
         "if False:",
         ("test_an_encoding_that_is_not_utf8",),
@@ -275,7 +237,6 @@ CHECK = (
     Mutant(
         "row-level security isn't asked about",
         ("settings",),
-        "src/topicledger/warehouse/postgres/fit.py",
         "AND row_security_active(c.oid)",
         "AND false",
         ("contract/test_postgres_fit.py::test_row_level_security",),
@@ -283,7 +244,6 @@ CHECK = (
     Mutant(
         "what a policy filters is no error",
         ("settings", "guarantee 5"),
-        "src/topicledger/warehouse/postgres/warehouse.py",
         "SET LOCAL row_security TO off",
         "SET LOCAL row_security TO on",
         ("test_a_policy_made_during_a_run",),
@@ -291,7 +251,6 @@ CHECK = (
     Mutant(
         "a collation that folds keys is taken for text",
         ("settings", "guarantee 5"),
-        "src/topicledger/warehouse/sql/dialect.py",
         "|| COALESCE(' COLLATE ' || quote_ident(l.collname), '')",
         "",
         ("contract/test_postgres_fit.py::test_a_collation_that_takes_different_texts_for_equal",),
@@ -299,23 +258,20 @@ CHECK = (
     Mutant(
         "check leaves the object by which it asked the bucket",
         ("settings", "staging"),
-        _S3_ROOT,
-        "        finally:\n            self._bucket.remove(name)",
-        "        finally:\n            pass",
+        "finally: self._bucket.remove(name)",
+        "finally:\n    pass",
         ("test_command_staging.py::test_a_bucket",),
     ),
     Mutant(
         "check puts into the bucket what it may not remove",
         ("settings", "staging"),
-        _S3_ROOT,
-        "        self._bucket.remove(name)\n        try:\n",
-        "        try:\n",
+        "self._bucket.remove(name) try:",
+        "try:",
         ("test_a_grant_that_is_missing",),
     ),
     Mutant(
         "check doesn't see that the bucket overwrites",
         ("settings", "staging"),
-        _S3_ROOT,
         'if self._bucket.create(name, b""):',
         "if False:",
         ("test_a_bucket_that_ignores_the_condition",),
@@ -323,7 +279,6 @@ CHECK = (
     Mutant(
         "check doesn't see a full disk",
         ("settings", "staging"),
-        "src/topicledger/staged_files/folder.py",
         "if not free_bytes or (",
         "if False and (",
         ("test_a_folder_without_room",),
@@ -331,7 +286,6 @@ CHECK = (
     Mutant(
         "the command looks at the declaration alone",
         ("settings",),
-        "src/topicledger/cli/chosen.py",
         "for name, field in _REPLACED.items() if name in constants}",
         "for name, field in _REPLACED.items() if False}",
         ("test_whose_constants_count",),
@@ -342,31 +296,29 @@ AIRFLOW = (
     Mutant(
         "what may pass fails the task for good",
         ("airflow", "errors"),
-        _DAG,
         "if error.retriable:",
         "if False:",
         ("test_what_may_pass_is_left_to_the_retries",),
+        within="stops_for_a_person",
     ),
     Mutant(
         "what a person must fix is tried again",
         ("airflow", "errors"),
-        _DAG,
         "if error.retriable:",
         "if True:",
         ("test_what_a_person_must_fix_fails_at_once",),
+        within="stops_for_a_person",
     ),
     Mutant(
         "without a connection any executor gets a DuckDB file",
         ("airflow", "guarantee 1"),
-        _DAG,
-        "        if elsewhere:",
-        "        if False:",
+        "if elsewhere:",
+        "if False:",
         ("test_what_a_person_must_fix_fails_at_once",),
     ),
     Mutant(
         "cleanup runs only after success",
         ("airflow", "step 21"),
-        _DAG,
         'trigger_rule="all_done",',
         'trigger_rule="all_success",',
         ("test_its_tasks_are_the_documented_ones",),
@@ -374,7 +326,6 @@ AIRFLOW = (
     Mutant(
         "cleanup removes every run's files",
         ("airflow", "step 21", "guarantee 3"),
-        _DAG,
         '"$STAGING_DIR/kafka_staging_$BATCH_ID".*',
         '"$STAGING_DIR/kafka_staging_"*',
         ("test_cleanup_removes_the_runs_files_only",),
@@ -382,7 +333,6 @@ AIRFLOW = (
     Mutant(
         "cleanup fails where nothing is left",
         ("airflow", "step 21"),
-        _DAG,
         "rm -f --",
         "rm --",
         ("test_cleanup_twice",),
@@ -390,7 +340,6 @@ AIRFLOW = (
     Mutant(
         "cleanup is the only leaf",
         ("airflow", "step 20", "guarantee 4"),
-        _DAG,
         "load >> [cleanup, reconcile_task]",
         "load >> reconcile_task >> cleanup",
         ("test_its_tasks_are_the_documented_ones",),
@@ -398,15 +347,13 @@ AIRFLOW = (
     Mutant(
         "reading has no time limit",
         ("airflow",),
-        _DAG,
-        "        execution_timeout=CONSUME_TIMEOUT,\n",
+        "execution_timeout=CONSUME_TIMEOUT,",
         "",
         ("test_its_tasks_are_the_documented_ones",),
     ),
     Mutant(
         "the reconciler takes the plan from the consumer's XCom",
         ("airflow", "step 20", "guarantee 3"),
-        _DAG,
         'ti.xcom_pull(task_ids="load_staged_data", key="plan_id")',
         'ti.xcom_pull(task_ids="consume_and_stage_data", key="manifest")["plan_id"]',
         ("test_reconciling_looks_at_what_was_loaded",),
@@ -414,15 +361,13 @@ AIRFLOW = (
     Mutant(
         "books that don't close leave the run green",
         ("airflow", "step 20", "guarantee 4"),
-        _DAG,
-        "require_closed(identities, run.batch_id)\n",
-        "pass\n",
+        "require_closed(identities, run.batch_id)",
+        "pass",
         ("test_broken_books_fail_the_reconciler",),
     ),
     Mutant(
         "tasks aren't tried again",
         ("airflow", "errors"),
-        _DAG,
         "RETRIES = 3",
         "RETRIES = 0",
         ("test_its_retries_back_off_within_a_bound",),
@@ -430,7 +375,6 @@ AIRFLOW = (
     Mutant(
         "runs of the past are caught up",
         ("airflow",),
-        _DAG,
         "catchup=False,",
         "catchup=True,",
         ("test_its_schedule_and_params_are_the_documented_ones",),
@@ -438,7 +382,6 @@ AIRFLOW = (
     Mutant(
         "another kafka_utils is taken for the sibling",
         ("airflow",),
-        _DAG,
         'PathFinder.find_spec(f"{__name__}.kafka_utils", [str(_HERE)])',
         'importlib.util.find_spec("kafka_utils")',
         ("test_wherever_both_files_lie",),
@@ -446,7 +389,6 @@ AIRFLOW = (
     Mutant(
         "below the bundle's root and in a zip nothing else beside the DAG file is found",
         ("airflow",),
-        _DAG,
         "if str(_HERE) not in sys.path[1:]:",
         "if False:",
         ("test_wherever_both_files_lie",),
@@ -454,7 +396,6 @@ AIRFLOW = (
     Mutant(
         "an attempt's time is the clock's",
         ("airflow", "step 1", "guarantee 5"),
-        _DAG,
         'at: dt.datetime = getattr(run, "logical_date", None) or run.run_after',
         "at: dt.datetime = dt.datetime.now(dt.UTC)",
         ("test_the_runs_time_is_its_own",),

@@ -4,40 +4,33 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_SESSION = "src/topicledger/warehouse/snowflake/warehouse.py"
-_CONNECTION = "src/topicledger/warehouse/snowflake/connection.py"
-_FILES = "src/topicledger/warehouse/snowflake/files.py"
-_TABLES = "src/topicledger/warehouse/sql/tables.py"
-
 SNOWFLAKE = (
     Mutant(
         "Snowflake loads without the update that loaders wait on",
         ("step 14", "guarantee 3"),
-        _SESSION,
         'self._touch(positions_table, "generation", " WHERE target = ?", (target,))',
         "del positions_table, target",
         ("test_the_statements_of_a_load",),
+        within="SnowflakeSession",
     ),
     Mutant(
         "Snowflake's copy is in the transaction that loads",
         ("step 14",),
-        _SESSION,
-        '        self._end_transaction()\n        self.execute("BEGIN TRANSACTION")',
-        '        self.execute("BEGIN TRANSACTION")',
+        'self._end_transaction() self.execute("BEGIN TRANSACTION")',
+        'self.execute("BEGIN TRANSACTION")',
         ("test_the_statements_of_a_load",),
     ),
     Mutant(
         "Snowflake's positions are added without the update that planners wait on",
         ("step 4", "guarantee 3"),
-        _SESSION,
         'self._touch(version_table, "version")',
         "del version_table",
         ("test_the_statements_of_planning",),
+        within="SnowflakeSession",
     ),
     Mutant(
         "Snowflake commits another transaction than it locked in",
         ("step 19", "guarantee 3"),
-        _SESSION,
         "if self._transaction is not None and self._current_transaction() != self._transaction:",
         "if False:",
         ("test_a_transaction_that_was_ended_is_not_committed",),
@@ -45,7 +38,6 @@ SNOWFLAKE = (
     Mutant(
         "Snowflake's COPY may leave records out",
         ("step 13", "guarantee 1"),
-        _SESSION,
         "if loaded != sent:",
         "if False:",
         ("test_fewer_rows_than_were_sent",),
@@ -53,7 +45,6 @@ SNOWFLAKE = (
     Mutant(
         "Snowflake's statements commit one by one",
         ("step 19", "guarantee 3"),
-        _CONNECTION,
         '"autocommit": False,',
         '"autocommit": True,',
         ("test_what_a_session_is_opened_with",),
@@ -61,7 +52,6 @@ SNOWFLAKE = (
     Mutant(
         "Snowflake goes on after a failed statement where the connection says so",
         ("step 19", "settings"),
-        _CONNECTION,
         '{**_WAITING, **extra.get("session_parameters", {}), **_SESSION}',
         '{**_WAITING, **_SESSION, **extra.get("session_parameters", {})}',
         ("test_parameters_that_the_load_rests_on_stay",),
@@ -69,7 +59,6 @@ SNOWFLAKE = (
     Mutant(
         "Snowflake is spoken to in plain text anywhere",
         ("settings", "secrets"),
-        _CONNECTION,
         'if given.get("protocol", "https") != "https" and given.get("host") not in LOOPBACK:',
         "if False:",
         ("test_an_extra_that_cannot_work",),
@@ -77,7 +66,6 @@ SNOWFLAKE = (
     Mutant(
         "Snowflake's messages may show a secret",
         ("secrets",),
-        _CONNECTION,
         'text = text.replace(str(secret), "***")',
         "pass",
         ("test_secrets_leave_messages",),
@@ -85,7 +73,6 @@ SNOWFLAKE = (
     Mutant(
         "Snowflake gets keys in any spelling",
         ("step 18", "guarantee 5"),
-        _FILES,
         "return _canonical(array, column.name)",
         "return array",
         ("test_what_is_no_uuid", "unit/test_snowflake_files.py::test_values"),
@@ -93,7 +80,6 @@ SNOWFLAKE = (
     Mutant(
         "Snowflake's version table is created without its row",
         ("settings",),
-        _TABLES,
         "return (*others, self._create_with_version(dialect))",
         "return (*others, self.version.ddl(dialect))",
         ("test_the_statements_that_create_tables",),

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_ROOT = "src/topicledger/staged_files/s3_root.py"
-_UPLOAD = "src/topicledger/s3/upload.py"
-_BUCKET = "src/topicledger/s3/bucket.py"
-_PARQUET = "src/topicledger/staged_files/parquet_stream.py"
-
 STAGE_S3 = (
     Mutant(
         "the manifest is sent first",
         ("step 12", "staging"),
-        _ROOT,
         "for file in files:",
         "for file in reversed(files):",
         ("test_a_finished_batch_in_s3",),
+        within="publish",
     ),
     Mutant(
         "an object that is there is overwritten",
         ("step 12", "staging"),
-        _UPLOAD,
         'Metadata=metadata, IfNoneMatch="*")',
         "Metadata=metadata)",
         ("test_planted_object[csv-False]",),
@@ -29,7 +23,6 @@ STAGE_S3 = (
     Mutant(
         "an object that is there is overwritten by one in parts",
         ("step 12", "staging"),
-        _UPLOAD,
         'MultipartUpload=parts, IfNoneMatch="*")',
         "MultipartUpload=parts)",
         ("test_planted_object[csv-True]",),
@@ -37,7 +30,6 @@ STAGE_S3 = (
     Mutant(
         "any object of the right size is taken for the attempt's own",
         ("step 12", "staging"),
-        _BUCKET,
         'found["Metadata"].get(_DIGEST) == sha256 and ',
         "",
         ("test_planted_object[csv-False]",),
@@ -45,7 +37,6 @@ STAGE_S3 = (
     Mutant(
         "an attempt doesn't know its own object in parts again",
         ("step 12", "errors"),
-        _BUCKET,
         '("PreconditionFailed", "NoSuchUpload")',
         '("PreconditionFailed",)',
         ("test_a_lost_answer_to_parts",),
@@ -53,7 +44,6 @@ STAGE_S3 = (
     Mutant(
         "an attempt that is given up leaves its objects",
         ("step 12", "staging"),
-        _ROOT,
         "for name in reversed(self._sent):",
         "for name in ():",
         ("test_planted_object[manifest.json-False]",),
@@ -61,15 +51,13 @@ STAGE_S3 = (
     Mutant(
         "what a killed attempt wrote stays on the machine",
         ("step 12", "staging"),
-        "src/topicledger/private_folder.py",
-        "    _sweep(name)\n",
+        "_sweep(name)",
         "",
         ("test_killed_while_staging[step-12.synced]",),
     ),
     Mutant(
         "an object of another size is fetched",
         ("step 13", "staging"),
-        _ROOT,
         "size != expected.size_bytes:",
         "False:",
         ("test_exchanged_object",),
@@ -77,7 +65,6 @@ STAGE_S3 = (
     Mutant(
         "a root may lead to another place",
         ("settings", "staging"),
-        _ROOT,
         r"(?!\.\.?(?:/|\Z))",
         "",
         ("test_roots_that_cannot_be_used",),
@@ -85,15 +72,14 @@ STAGE_S3 = (
     Mutant(
         "the clean-up in S3 removes every run's files",
         ("step 21", "guarantee 3"),
-        _ROOT,
         'f"kafka_staging_{batch_id}."',
         '"kafka_staging_"',
         ("test_cleaning_up",),
+        within="clean_up",
     ),
     Mutant(
         "the clean-up in S3 removes what is no staged file",
         ("step 21", "guarantee 3"),
-        _ROOT,
         " if is_staged_name(name)]",
         "]",
         ("test_cleaning_up",),
@@ -101,7 +87,6 @@ STAGE_S3 = (
     Mutant(
         "the clean-up in S3 takes any id",
         ("step 21", "guarantee 3"),
-        _ROOT,
         "if not _BATCH_ID.match(batch_id):",
         "if False:",
         ("test_cleaning_up_what_is_no_run",),
@@ -112,15 +97,13 @@ STAGE_PARQUET = (
     Mutant(
         "Parquet is parsed before it is verified",
         ("step 13", "staging"),
-        _PARQUET,
-        "        self._reader.verify()\n        copy.seek(0)\n",
-        "        copy.seek(0)\n",
+        "self._reader.verify() copy.seek(0)",
+        "copy.seek(0)",
         ("test_changed_parquet",),
     ),
     Mutant(
         "Parquet is parsed from another read than what is hashed",
         ("step 13", "staging"),
-        _PARQUET,
         "return parquet.ParquetFile(copy)",
         "return parquet.ParquetFile(open(self._reader._file.fileno(), 'rb', closefd=False))",
         ("test_parquet_that_changes_after_it_was_copied",),
@@ -128,15 +111,13 @@ STAGE_PARQUET = (
     Mutant(
         "the last rows of a Parquet file aren't written",
         ("step 12", "guarantee 1"),
-        "src/topicledger/staged_files/tables.py",
-        "        self._flush()\n        self._writer.close()",
-        "        self._writer.close()",
+        "self._flush() self._writer.close()",
+        "self._writer.close()",
         ("test_a_batch_in_parquet",),
     ),
     Mutant(
         "only the first row group of a Parquet file is loaded",
         ("step 13", "guarantee 1"),
-        _PARQUET,
         "range(file.num_row_groups)",
         "range(min(1, file.num_row_groups))",
         ("test_row_groups_are_bounded",),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.util import cache_from_source
 from pathlib import Path
 
-from tests.mutants.mutant import ROOT, Mutant
+from tests.mutants.mutant import ROOT, Mutant, product
 
 FAILED, BROKEN = "FAILED tests/", "ERROR tests/"
 """How pytest begins the lines of what failed, and of what it couldn't prepare."""
@@ -73,13 +73,14 @@ class Tree:
     @contextmanager
     def broken_by(self, mutant: Mutant) -> Iterator[None]:
         """Set the mutant for as long as the block lasts."""
-        path = self._root / mutant.file
-        original = path.read_text(encoding="utf-8")
+        texts = product(self._root)
+        file, broken = mutant.set_in(texts)
+        path = self._root / file
         try:
-            _write(path, mutant.applied_to(original))
+            _write(path, broken)
             yield
         finally:
-            _write(path, original)
+            _write(path, texts[file])
 
     def run(self, node_ids: Sequence[str], *, stop: bool = True) -> Outcome:
         """Run some tests in a process of their own, up to the first that fails unless told otherwise."""

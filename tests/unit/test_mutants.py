@@ -12,17 +12,17 @@ import kafka_utils
 import topicledger
 from tests.docs.pages import read, section, table
 from tests.mutants.listed import MUTANTS
-from tests.mutants.mutant import ROOT, Mutant, StaleError
+from tests.mutants.mutant import ROOT, Mutant, StaleError, product
 
 GUARANTEE = read("docs/delivery-guarantee.md")
 
 
 def test_every_mutant_can_be_set() -> None:
-    """Each mutant's snippet stands once in its file, what comes out is Python, and its tests are there."""
-    stale = []
+    """Each mutant's snippet stands once in the product, what comes out is Python, and its tests are there."""
+    texts, stale = product(ROOT), []
     for mutant in MUTANTS:
         try:
-            mutant.applied_to((ROOT / mutant.file).read_text(encoding="utf-8"))
+            mutant.set_in(texts)
             assert mutant.node_ids()
         except StaleError as error:
             stale.append(str(error))
@@ -46,16 +46,33 @@ def test_every_promise_has_a_mutant() -> None:
 
 def test_a_mutant_that_no_longer_fits_is_said() -> None:
     """A snippet that is gone or repeated, a break that is no Python and a test that isn't there are each refused."""
-    fits = Mutant("m", ("I1",), "f.py", "b", "c", ("test_names_are_unique",))
-    assert fits.applied_to("a = b") == "a = c"
+    fits = Mutant("m", ("I1",), "b", "c", ("test_names_are_unique",))
+    assert fits.set_in({"e.py": "", "f.py": "a = b"}) == ("f.py", "a = c")
     assert fits.node_ids() == ("tests/unit/test_mutants.py::test_names_are_unique",)
-    for text in ("a", "b = b"):
+    for texts in ({"f.py": "a"}, {"f.py": "b = b"}, {"e.py": "b", "f.py": "b"}):
         with pytest.raises(StaleError, match="not once"):
-            fits.applied_to(text)
+            fits.set_in(texts)
     with pytest.raises(StaleError, match="is no Python with it"):
-        Mutant("m", ("I1",), "f.py", "b", "(", ()).applied_to("a = b")
+        Mutant("m", ("I1",), "b", "(", ()).set_in({"f.py": "a = b"})
     with pytest.raises(StaleError, match="is in 0 files"):
-        Mutant("m", ("I1",), "f.py", "b", "c", ("test_nothing",)).node_ids()
+        Mutant("m", ("I1",), "b", "c", ("test_nothing",)).node_ids()
+
+
+def test_code_may_move() -> None:
+    """A snippet is found in another file, indented and wrapped anew, and what replaces it is indented as it was."""
+    mutant = Mutant("m", (), "if x: f('text', a=1)", "if y:\n    g()", ())
+    text = "class A:\n    if x:\n        f(\n            'text',\n            a=1,\n        )\n"
+    assert mutant.set_in({"moved.py": text}) == ("moved.py", "class A:\n    if y:\n        g()\n")
+
+
+def test_a_function_or_class_tells_equal_snippets_apart() -> None:
+    """With the name of what it is in, the same text elsewhere isn't meant."""
+    texts = {"a.py": "def b():\n    return x\n", "c.py": "class D:\n    x = 1\n\n    def e():\n        return x\n"}
+    for within, file in (("b", "a.py"), ("D", "c.py"), ("e", "c.py")):
+        changed, broken = Mutant("m", (), "return x", "return y", (), within=within).set_in(texts)
+        assert (changed, broken) == (file, texts[file].replace("return x", "return y"))
+    with pytest.raises(StaleError, match="0 times"):
+        Mutant("m", (), "return x", "return y", (), within="gone").set_in(texts)
 
 
 def test_what_is_tested_is_this_tree() -> None:
