@@ -13,12 +13,13 @@ import psycopg
 
 from benchmarks.ground import PARTITIONS
 from benchmarks.setting import Setting
+from topicledger.columns import Column
 from topicledger.model.accounts import Accounts
 from topicledger.model.identity import CONTRACT_VERSION
 from topicledger.model.manifest import Manifest, StagedFile, StagedPartition
 from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.sql.dialect import DUCKDB, POSTGRES, Dialect
-from topicledger.warehouse.sql.tables import StoredColumn, Table, Tables
+from topicledger.warehouse.sql.tables import Table, Tables
 
 BATCHES = 5_000
 ROWS_A_BATCH = 10_000
@@ -90,7 +91,7 @@ def _rows(table: Table, dialect: Dialect, rows_a_batch: int, batches: int) -> st
     )
 
 
-def _value(column: StoredColumn, rows_a_batch: int) -> str:
+def _value(column: Column, rows_a_batch: int) -> str:
     """A value that is as long as a sign-up's."""
     own = {
         "_batch_id": f"substr(md5(CAST(CAST(floor(g.i / {rows_a_batch}) AS bigint) AS text)), 1, 16)",

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.setting import POSTGRES_PORT, POSTGRES_USER, Setting
+from topicledger.columns import Column, arrow_type
 from topicledger.warehouse.sql.dialect import DUCKDB, POSTGRES, Dialect
-from topicledger.warehouse.sql.tables import StoredColumn, Tables
+from topicledger.warehouse.sql.tables import Tables
 
 
 def bare_load_duckdb(setting: Setting) -> float:
@@ -81,13 +82,13 @@ def bare_load_s3(setting: Setting) -> float:
     return time.perf_counter() - started
 
 
-def _write_parquet(rows: Path, target: Path, columns: Sequence[StoredColumn]) -> None:
+def _write_parquet(rows: Path, target: Path, columns: Sequence[Column]) -> None:
     from pyarrow import csv, parquet
 
-    from topicledger.warehouse.lake.parquet import ARROW, ROWS_PER_GROUP
+    from topicledger.warehouse.lake.parquet import ROWS_PER_GROUP
 
     convert = csv.ConvertOptions(
-        column_types={column.name: ARROW[column.type] for column in columns},
+        column_types={column.name: arrow_type(column.type) for column in columns},
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
     )
@@ -100,7 +101,7 @@ def _staged_rows(setting: Setting) -> Path:
     return Path(rows_path)
 
 
-def _columns(setting: Setting, dialect: Dialect) -> list[StoredColumn]:
+def _columns(setting: Setting, dialect: Dialect) -> list[Column]:
     """Just the columns that are staged."""
     columns = Tables(setting.pipeline, dialect).rows.columns
     return [column for column in columns if column.name not in ("_batch_id", "_kafka_topic_id")]
@@ -109,4 +110,4 @@ def _columns(setting: Setting, dialect: Dialect) -> list[StoredColumn]:
 def _create(setting: Setting, dialect: Dialect, name: str) -> str:
     """A table with just these columns, and no key."""
     columns = _columns(setting, dialect)
-    return f"CREATE TABLE {name} ({', '.join(f'{column.name} {dialect.types[column.type]}' for column in columns)})"
+    return f"CREATE TABLE {name} ({', '.join(f'{column.name} {dialect.type_of(column.type)}' for column in columns)})"

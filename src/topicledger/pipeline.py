@@ -7,16 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
+from topicledger.columns import COLUMN_TYPES, Column
 from topicledger.errors import SettingsError
 
 if TYPE_CHECKING:
     import msgspec
     import pyarrow as pa
-
-ColumnType = Literal["uuid", "int64", "float64", "text", "bool", "timestamptz", "date"]
-"""A column's type. Each warehouse maps it to a real type of its own; `timestamptz` is microseconds in UTC."""
 
 CleanUp = Callable[[Mapping[str, "pa.Array[Any]"]], Mapping[str, "pa.Array[Any]"]]
 """Arrow columns of the event's fields to Arrow columns of the table, of the same length and order."""
@@ -27,21 +25,6 @@ _NAME = re.compile(r"[\w.-]{1,250}\Z")
 _SYSTEM_COLUMNS = frozenset(["ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"])
 """Names that PostgreSQL gives no other column, even quoted. Reserved words are fine: every name is quoted."""
 _LONGEST_WAIT_S = 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of the rows table.
-
-    Args:
-        name: The column's name; never starts with an underscore (those are the engine's own).
-        type: Its type.
-        nullable: Whether NULL is allowed. NULL and the empty string stay different.
-    """
-
-    name: str
-    type: ColumnType
-    nullable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +148,10 @@ class Pipeline:
                 f"pipeline {self.name}: the column {column.name} can't be in a table of PostgreSQL, which has a system "
                 "column of that name: rename it"
             )
-        if column.type not in get_args(ColumnType):
+        if column.type not in COLUMN_TYPES:
             raise SettingsError(
                 f"pipeline {self.name}: the column {column.name} has the type {column.type!r:.100}: use one of "
-                f"{', '.join(get_args(ColumnType))}"
+                f"{', '.join(COLUMN_TYPES)}"
             )
         if not isinstance(column.nullable, bool):
             raise SettingsError(

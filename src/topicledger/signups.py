@@ -10,7 +10,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from topicledger.pipeline import Check, Column, Pipeline
+from topicledger.columns import Column
+from topicledger.pipeline import Check, Pipeline
 
 # fmt: off
 Country = Literal[

@@ -14,6 +14,7 @@ import msgspec
 import pyarrow as pa
 from pyarrow import csv
 
+from topicledger.columns import Column
 from topicledger.model import identity
 from topicledger.model.accounts import (
     Accounts,
@@ -27,7 +28,7 @@ from topicledger.model.accounts import (
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.manifest import Manifest, StagedFile, StagedPartition
 from topicledger.model.plan import OffsetRange, Position
-from topicledger.pipeline import Column, ColumnType, Pipeline
+from topicledger.pipeline import Pipeline
 from topicledger.warehouse.contract import LoadTransaction, StagedStreams, Warehouse
 
 TOPIC = "events"
@@ -69,7 +70,7 @@ def pipeline(table: str = "events", **changes: Any) -> Pipeline:
     return Pipeline(**{**declared, **changes})
 
 
-_ARROW: dict[ColumnType, pa.DataType] = {
+_ARROW: dict[str, pa.DataType] = {
     "uuid": pa.string(),
     "int64": pa.int64(),
     "float64": pa.float64(),

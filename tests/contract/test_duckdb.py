@@ -15,14 +15,13 @@ import pytest
 from tests.contract.batches import COLUMNS, Batch, load, origin, pipeline
 from tests.contract.loader import numbered
 from tests.contract.places import Place
+from topicledger.columns import Column
 from topicledger.connection import Connection
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.model.plan import OffsetRange
-from topicledger.pipeline import Column
 from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.duckdb.warehouse import DuckdbSession, Memory
 from topicledger.warehouse.sql import staged_tables as staged
-from topicledger.warehouse.sql.tables import StoredColumn
 
 HOLD = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
 
@@ -166,7 +165,7 @@ def test_the_limit_follows_the_longest_record(place: Place) -> None:
     session.execute("CREATE TEMPORARY TABLE copied (n BIGINT)")
     limits = []
     for longest_bytes in (0, 20_000, 5_000_000):
-        session.copy("copied", [StoredColumn("n", "int64")], io.BytesIO(b'"n"\n1\n'), longest_bytes)
+        session.copy("copied", [Column("n", "int64")], io.BytesIO(b'"n"\n1\n'), longest_bytes)
         limits.append(session.query("SELECT current_setting('memory_limit')")[0][0])
     session.close()
     assert limits == ["91.5 MiB", "130.6 MiB", "953.6 MiB"]

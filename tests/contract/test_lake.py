@@ -22,11 +22,11 @@ from tests.contract.batches import COLUMNS, TOPIC, TOPIC_ID, Batch, apply, load,
 from tests.contract.loader import numbered
 from tests.contract.places import SQL_ONLY, Place
 from tests.contract.test_ledger import acceptance
+from topicledger.columns import Column
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.model.accounts import PartitionBooks
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.plan import OffsetRange, Position
-from topicledger.pipeline import Column
 from topicledger.warehouse.duckdb.errors import as_arrow_said, out_of_memory
 from topicledger.warehouse.duckdb.warehouse import Memory
 from topicledger.warehouse.lake import parquet as parquet_files

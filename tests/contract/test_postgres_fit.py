@@ -15,9 +15,9 @@ from tests.contract.batches import COLUMNS, TOPIC, TOPIC_ID, Batch, load, origin
 from tests.contract.loader import numbered
 from tests.contract.places import Place
 from tests.contract.test_ledger import acceptance
+from topicledger.columns import Column
 from topicledger.errors import IntegrityError, SettingsError
 from topicledger.model.plan import OffsetRange, Position
-from topicledger.pipeline import Column
 
 TABLES = ("events", "events_dead_letters", "topicledger_positions", "topicledger_batches", "topicledger_schema")
 

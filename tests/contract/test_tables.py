@@ -8,9 +8,9 @@ import pytest
 
 from tests.contract.batches import COLUMNS, Batch, load, origin
 from tests.contract.places import Place
+from topicledger.columns import Column
 from topicledger.errors import IntegrityError, SettingsError
 from topicledger.model.plan import OffsetRange
-from topicledger.pipeline import Column
 
 
 def test_tables_are_created_once(place: Place) -> None:

@@ -16,6 +16,7 @@ import pytest
 from tests.support.empty_batch import stage_in
 from tests.support.object_store import ObjectStore
 from tests.support.small_disk import SmallDisk, small_disk
+from topicledger.columns import Column
 from topicledger.connection import Connection
 from topicledger.errors import RetriableError
 from topicledger.private_folder import private_folder
@@ -26,7 +27,6 @@ from topicledger.warehouse.duckdb.errors import commit_failed, failed
 from topicledger.warehouse.lake.folder_store import FolderStore
 from topicledger.warehouse.lake.parquet import write_files
 from topicledger.warehouse.snowflake.files import parts
-from topicledger.warehouse.sql.tables import StoredColumn
 
 LARGE = os.urandom(200_000).hex()
 
@@ -48,7 +48,7 @@ def store(folder: Path) -> None:
 
 
 def write_parquet(folder: Path) -> None:
-    columns = (StoredColumn("a", "text", nullable=False),)
+    columns = (Column("a", "text", nullable=False),)
     write_files([pa.RecordBatch.from_pydict({"a": [LARGE]})], columns, "rows", folder)
 
 
@@ -60,7 +60,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def write_for_snowflake(folder: Path) -> None:
-    columns = (StoredColumn("a", "text", nullable=False),)
+    columns = (Column("a", "text", nullable=False),)
     for _ in parts(io.BytesIO(f'"a"\n"{LARGE}"\n'.encode()), columns, 1 << 20, folder):
         pass
 

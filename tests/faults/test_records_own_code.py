@@ -12,8 +12,9 @@ import pytest
 from tests.support.looking import query
 from tests.support.records import Record
 from tests.support.staged_values import stage_and_load
+from topicledger.columns import Column
 from topicledger.connection import Connection
-from topicledger.pipeline import Column, Pipeline
+from topicledger.pipeline import Pipeline
 from topicledger.warehouse.choice import open_warehouse
 
 RATES = {"EUR": 100, "USD": 90}

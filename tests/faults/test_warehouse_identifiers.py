@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
+from topicledger.columns import Column
 from topicledger.errors import SettingsError
-from topicledger.pipeline import Column
 from topicledger.signups import SIGNUPS
 
 HOSTILE = [

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from tests.support import hostile
 from tests.support.looking import query
+from topicledger.columns import Column
 from topicledger.connection import Connection
 from topicledger.events.judge import Judged
-from topicledger.pipeline import Column, ColumnType, Pipeline
+from topicledger.pipeline import Pipeline
 
 _Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 
@@ -37,7 +38,7 @@ class Every(msgspec.Struct, frozen=True, gc=False):
     day_or_not: dt.date | None = None
 
 
-_TYPES: dict[str, ColumnType] = {
+_TYPES: dict[str, str] = {
     "id": "uuid",
     "other": "uuid",
     "whole": "int64",
@@ -126,7 +127,7 @@ def _plain(column: pa.Array[Any], name: str) -> list[Any]:
 def stored_rows(place: Connection) -> dict[int, tuple[Any, ...]]:
     """The rows by their offset, read by a plain client: floats by their bits, times in microseconds."""
     micros = {"postgres": "CAST(extract(epoch FROM {}) * 1000000 AS bigint)", "duckdb": "epoch_us({})"}
-    read: dict[ColumnType, str] = {
+    read: dict[str, str] = {
         "timestamptz": micros[place.conn_type],
         "date": "CAST({} AS varchar)",
         "uuid": "CAST({} AS varchar)",

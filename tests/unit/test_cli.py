@@ -133,7 +133,8 @@ def test_a_token_that_only_airflow_makes(run: Command, extra: dict[str, str]) ->
 
 DECLARED = """
 import msgspec
-from topicledger.pipeline import Check, Column, Pipeline
+from topicledger.columns import Column
+from topicledger.pipeline import Check, Pipeline
 
 
 class Payment(msgspec.Struct):
@@ -162,7 +163,7 @@ WORKS = {"field": "int", "clean": "return columns", "event": "Payment", "checks"
         ({"column": "decimal(18,2)"}, "has the type 'decimal(18,2)': use one of uuid, int64, float64, text"),
         ({"event": "dict"}, "its event is <class 'dict'>"),
         ({"field": "'Money'"}, "the event type Payment can't be decoded: NameError: name 'Money' is not defined"),
-        ({"field": "complex"}, "the field amount is a complex, which msgspec can't make of JSON"),
+        ({"field": "complex"}, "the event type Payment is a complex, which msgspec can't"),
         ({"field": "int | None"}, "the field amount may be null, its column may not"),
         ({"field": "str"}, "gives string for the column amount, which is int64: one record that doesn't fit"),
         ({"field": "list[int]"}, "doesn't give the columns amount"),
@@ -172,8 +173,8 @@ WORKS = {"field": "int", "clean": "return columns", "event": "Payment", "checks"
         ({"checks": "Check('id', '(?=x)', 'is wrong'),"}, "the pattern '(?=x)' for id isn't valid RE2"),
         ({"checks": "Check('id', 'x')"}, "failed with TypeError: Check.__init__() missing 1 required positional"),
         ({"checks": "Check('name', 'x', 'is wrong'),"}, "checks 'name', which is no text field of Payment"),
-        ({"clean": "x = ("}, "failed with SyntaxError: '(' was never closed (declared.py, line 12)"),
-        ({"clean": "pass\n\nraise SystemExit(3)"}, "failed with SystemExit: 3 at {folder}/declared.py:14. Correct"),
+        ({"clean": "x = ("}, "failed with SyntaxError: '(' was never closed (declared.py, line 13)"),
+        ({"clean": "pass\n\nraise SystemExit(3)"}, "failed with SystemExit: 3 at {folder}/declared.py:15. Correct"),
         ({"clean": "pass\n\nimport nowhere"}, "its module imports nowhere, which isn't installed here"),
     ],
 )

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from tests.support.bad_records import BAD, Bad
 from tests.support.oracle import is_blank, require_rules
 from tests.support.records import event_id, good, sign_up
+from topicledger.columns import Column
 from topicledger.errors import SettingsError
 from topicledger.events.judge import Judge, Judged
-from topicledger.pipeline import Check, CleanUp, Column, Pipeline
+from topicledger.pipeline import Check, CleanUp, Pipeline
 from topicledger.signups import SIGNUPS
 
 JUDGE = Judge(SIGNUPS)

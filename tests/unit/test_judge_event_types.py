@@ -9,9 +9,10 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 import pytest
 
+from topicledger.columns import Column
 from topicledger.errors import SettingsError
 from topicledger.events.judge import Judge
-from topicledger.pipeline import Column, ColumnType, Pipeline
+from topicledger.pipeline import Pipeline
 
 _Any = TypeVar("_Any")
 
@@ -72,7 +73,7 @@ class OfAny(Base, Generic[_Any]):
     any: _Any | None = None
 
 
-def pipeline(event: type[msgspec.Struct], **columns: ColumnType) -> Pipeline:
+def pipeline(event: type[msgspec.Struct], **columns: str) -> Pipeline:
     """A pipeline that keeps some of an event's fields."""
     return Pipeline(
         name="own",

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from topicledger.columns import Column
 from topicledger.errors import SettingsError
-from topicledger.pipeline import Check, Column
+from topicledger.pipeline import Check
 from topicledger.signups import SIGNUPS
 
 
@@ -37,7 +38,7 @@ def test_names_that_are_no_identifiers(name: str) -> None:
         ({"max_records": 0}, "use a positive number"),
         ({"staging_dir": "staging"}, "is not an absolute path"),
         ({"columns": (*SIGNUPS.columns, Column("Event_ID", "text"))}, "a column twice: event_id, Event_ID. Rename one"),
-        ({"columns": (*SIGNUPS.columns, Column("cost", "decimal(18,2)"))}, r"cost has the type 'decimal\(18,2\)': use"),  # type: ignore[arg-type]
+        ({"columns": (*SIGNUPS.columns, Column("cost", "decimal(18,2)"))}, r"cost has the type 'decimal\(18,2\)': use"),
         ({"columns": (*SIGNUPS.columns, Column("cost", "text", "no"))}, "cost is nullable='no': use True or False"),  # type: ignore[arg-type]
         ({"columns": SIGNUPS.columns[0]}, r"columns is Column\(.*: use a tuple of Column"),
         ({"columns": ()}, "is not one of the columns"),

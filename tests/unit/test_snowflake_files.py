@@ -14,9 +14,9 @@ from topicledger.errors import IntegrityError
 from topicledger.model.plan import OffsetRange
 from topicledger.warehouse.snowflake import files as snowflake_files
 from topicledger.warehouse.snowflake.files import copy_into, parts
-from topicledger.warehouse.sql.tables import STAMPED, StoredColumn
+from topicledger.warehouse.sql.tables import STAMPED
 
-STAGED = (*(StoredColumn(c.name, c.type, c.nullable) for c in COLUMNS), *STAMPED)
+STAGED = (*COLUMNS, *STAMPED)
 
 
 def rows_of(batch: Batch) -> io.BytesIO:

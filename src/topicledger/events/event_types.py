@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -10,35 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import inspect
 
+from topicledger.columns import arrow_type, event_fields
 from topicledger.errors import SettingsError
-from topicledger.pipeline import ColumnType, Pipeline
-
-COLUMN_TYPES: Mapping[ColumnType, pa.DataType] = {
-    "uuid": pa.string(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "text": pa.string(),
-    "bool": pa.bool_(),
-    "timestamptz": pa.timestamp("us", tz="UTC"),
-    "date": pa.date32(),
-}
-"""How a column travels between the judge and the staged file."""
-
-_FIELD_TYPES: Mapping[type[inspect.Type], pa.DataType] = {
-    inspect.IntType: pa.int64(),
-    inspect.FloatType: pa.float64(),
-    inspect.StrType: pa.string(),
-    inspect.BoolType: pa.bool_(),
-    inspect.DateTimeType: pa.timestamp("us", tz="UTC"),
-    inspect.DateType: pa.date32(),
-}
+from topicledger.pipeline import Pipeline
 
 _BOUNDS = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern")
 
 
 def columns_schema(pipeline: Pipeline) -> pa.Schema:
     """The Arrow schema of the pipeline's clean columns."""
-    return pa.schema([pa.field(c.name, COLUMN_TYPES[c.type], nullable=c.nullable) for c in pipeline.columns])
+    return pa.schema([pa.field(c.name, arrow_type(c.type), nullable=c.nullable) for c in pipeline.columns])
 
 
 def field_types(pipeline: Pipeline) -> dict[str, pa.DataType]:
@@ -49,34 +30,17 @@ def field_types(pipeline: Pipeline) -> dict[str, pa.DataType]:
     Raises:
         SettingsError: msgspec can't decode the event, or a check or a column asks of a field what it can't give.
     """
-    try:
-        event = inspect.type_info(pipeline.event)
-    except Exception as error:  # a name that isn't there, a union that can't be told apart, whatever msgspec refuses
-        raise SettingsError(
-            f"pipeline {pipeline.name}: the event type {pipeline.event.__name__} can't be decoded: "
-            f"{type(error).__name__}: {error}. Correct its fields"
-        ) from error
-    assert isinstance(event, inspect.StructType)  # noqa: S101 - `event` is declared as a Struct
     columns = {column.name: column for column in pipeline.columns}
     types: dict[str, pa.DataType] = {}
-    for field in event.fields:
-        members = _members(field.type)
-        nullable = any(isinstance(member, inspect.NoneType) for member in members) or field.default is msgspec.UNSET
-        custom = next((member.cls for member in members if isinstance(member, inspect.CustomType)), None)
-        if custom is not None:
-            raise SettingsError(
-                f"pipeline {pipeline.name}: the field {field.name} is a {custom.__name__}, which msgspec can't make of "
-                "JSON: declare the field with a type that it can"
-            )
+    for field in event_fields(pipeline.event):
         column = columns.get(field.name)
-        if column is not None and nullable and not column.nullable:
+        if column is not None and field.nullable and not column.nullable:
             raise SettingsError(
                 f"pipeline {pipeline.name}: the field {field.name} may be null, its column may not: declare the column "
                 "with nullable=True, or the field without None"
             )
-        kind = _arrow_type([member for member in members if not isinstance(member, inspect.NoneType)])
-        if kind is not None:
-            types[field.name] = kind
+        if field.type is not None:
+            types[field.name] = arrow_type(field.type)
     for check in pipeline.checks:
         if types.get(check.field) != pa.string():
             raise SettingsError(
@@ -90,31 +54,6 @@ def field_types(pipeline: Pipeline) -> dict[str, pa.DataType]:
                 f"which has no look-around and no back references: {error}. Correct the pattern"
             ) from error
     return types
-
-
-def _members(kind: inspect.Type) -> list[inspect.Type]:
-    """The plain types that a field may have, without the title or description that a `msgspec.Meta` may add."""
-    if isinstance(kind, inspect.Metadata):
-        return _members(kind.type)
-    if isinstance(kind, inspect.UnionType):
-        return [member for each in kind.types for member in _members(each)]
-    if isinstance(kind, inspect.LiteralType) and None in kind.values:
-        values = tuple(value for value in kind.values if value is not None)
-        return [inspect.NoneType(), inspect.LiteralType(values)] if values else [inspect.NoneType()]
-    return [kind]
-
-
-def _arrow_type(members: Sequence[inspect.Type]) -> pa.DataType | None:
-    """The one flat type that all members have, if any."""
-    kinds = {_member_type(member) for member in members}
-    return kinds.pop() if len(kinds) == 1 else None
-
-
-def _member_type(member: inspect.Type) -> pa.DataType | None:
-    if isinstance(member, inspect.LiteralType):
-        texts = [isinstance(value, str) for value in member.values]
-        return pa.string() if all(texts) else None if any(texts) else pa.int64()
-    return _FIELD_TYPES.get(type(member))
 
 
 def depends_on_values(given: pa.DataType, column: pa.DataType) -> bool:
@@ -153,6 +92,17 @@ def strict_type(pipeline: Pipeline) -> type[msgspec.Struct]:
         ) from error
 
 
+def plain_values(event: type[msgspec.Struct]) -> Mapping[str, Callable[[Any], Any]]:
+    """How the values that aren't Arrow's own become such, by the field's name; NULL aside."""
+    plain: dict[str, Callable[[Any], Any]] = {}
+    for field in event_fields(event):
+        if any(isinstance(member, inspect.EnumType) for member in field.members):
+            plain[field.name] = lambda value: getattr(value, "value", value)
+        elif field.type == "uuid":
+            plain[field.name] = str
+    return plain
+
+
 def unset_names(event: type[msgspec.Struct]) -> frozenset[str]:
     """The fields that have `msgspec.UNSET` where a record doesn't have them; a column has NULL."""
     return frozenset(field.name for field in msgspec.structs.fields(event) if field.default is msgspec.UNSET)
@@ -171,14 +121,11 @@ def bounded_columns(pipeline: Pipeline) -> Mapping[str, Any]:
     What the clean-up makes of such a field has to stay within them.
     """
     columns, kinds = columns_schema(pipeline), field_types(pipeline)
+    types = {field.name: field.type for field in msgspec.structs.fields(pipeline.event)}
     return {
-        field.name: field.type
-        for field in msgspec.structs.fields(pipeline.event)
+        field.name: types[field.name]
+        for field in event_fields(pipeline.event)
         if field.name in columns.names
         and kinds.get(field.name) == columns.field(field.name).type
-        and any(
-            getattr(member, bound, None) is not None
-            for member in _members(inspect.type_info(field.type))
-            for bound in _BOUNDS
-        )
+        and any(getattr(member, bound, None) is not None for member in field.members for bound in _BOUNDS)
     }

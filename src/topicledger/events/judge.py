@@ -18,14 +18,15 @@ import msgspec
 import pyarrow as pa
 from msgspec.structs import astuple
 
+from topicledger.columns import arrow_type
 from topicledger.errors import RejectedRecord, SettingsError
 from topicledger.events.event_types import (
-    COLUMN_TYPES,
     bounded_columns,
     columns_schema,
     depends_on_values,
     encoded_names,
     field_types,
+    plain_values,
     strict_type,
     unset_names,
 )
@@ -42,7 +43,7 @@ from topicledger.events.rules import (
 from topicledger.pipeline import Pipeline
 
 _BLOCK = 1_000
-_TIMES = COLUMN_TYPES["timestamptz"]
+_TIMES = arrow_type("timestamptz")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SINCE_EPOCH: pa.DataType = pa.duration("us")
 
@@ -82,6 +83,7 @@ class Judge:
         self._encoded = encoded_names(pipeline.event)
         self._names = pipeline.event.__struct_fields__
         self._unset = unset_names(pipeline.event)
+        self._plain = plain_values(pipeline.event)
         self._is_array = pipeline.event.__struct_config__.array_like
         self._uuids = [column.name for column in pipeline.columns if column.type == "uuid"]
         self._bounded = bounded_columns(pipeline)
@@ -180,6 +182,8 @@ class Judge:
             values: Sequence[Any] = values_of.get(name, ())
             if name in self._unset:
                 values = [None if value is msgspec.UNSET else value for value in values]
+            if plain := self._plain.get(name):
+                values = [None if value is None else plain(value) for value in values]
             try:
                 arrays[name] = _array(values, kind)
             except MemoryError:

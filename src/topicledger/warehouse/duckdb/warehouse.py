@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import duckdb
 import pyarrow as pa
 
+from topicledger.columns import Column
 from topicledger.connection import Connection
 from topicledger.errors import RetriableError, SettingsError, TopicLedgerError
 from topicledger.opened_here import OpenedHere
@@ -23,7 +24,7 @@ from topicledger.warehouse.contract import Audit, Warehouse
 from topicledger.warehouse.duckdb.errors import commit_failed, failed, out_of_memory
 from topicledger.warehouse.sql.dialect import DUCKDB, quoted
 from topicledger.warehouse.sql.staged_batches import StagedBatches, not_parsed
-from topicledger.warehouse.sql.tables import StoredColumn, Tables
+from topicledger.warehouse.sql.tables import Tables
 from topicledger.warehouse.sql.warehouse import SqlWarehouse
 from topicledger.warehouse.writable import refusal
 
@@ -188,11 +189,11 @@ class DuckdbSession:
         rows = self.query(sql, values)
         return int(rows[0][0]) if rows else 0
 
-    def copy(self, table: str, columns: Sequence[StoredColumn], stream: BinaryIO, block_bytes: int) -> None:
+    def copy(self, table: str, columns: Sequence[Column], stream: BinaryIO, block_bytes: int) -> None:
         """Copy a staged stream to its end, as Arrow's batches, block by block."""
         self._allow(block_bytes)
         batches: StagedBatches | None = None
-        picked = ", ".join(f"CAST({quoted(column.name)} AS {DUCKDB.types[column.type]})" for column in columns)
+        picked = ", ".join(f"CAST({quoted(column.name)} AS {DUCKDB.type_of(column.type)})" for column in columns)
         try:
             batches = StagedBatches(stream, columns, block_bytes)
             self._connection.register("topicledger_staged_batches", batches.reader())

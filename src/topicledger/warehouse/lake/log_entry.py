@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import msgspec
 
+from topicledger.columns import TYPE_PATTERN
 from topicledger.errors import IntegrityError
 from topicledger.model.accounts import PartitionBooks
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.plan import Position
-from topicledger.warehouse.sql.dialect import StoredType
 
 ENTRY_VERSION = 1
 """Version of an entry's format, stored in each, so that an upgrade can read it."""
@@ -28,7 +29,7 @@ class LoggedColumn(msgspec.Struct, frozen=True, array_like=True):
     """One column of the rows' files; stored as [name, type, nullable]."""
 
     name: str
-    type: StoredType
+    type: Annotated[str, msgspec.Meta(pattern=TYPE_PATTERN)]
     nullable: bool
 
 

@@ -11,18 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
+from topicledger.columns import Column, arrow_type
 from topicledger.disks import temporary_disk
 from topicledger.warehouse.lake.log_entry import DataFile
-from topicledger.warehouse.sql.dialect import StoredType
-from topicledger.warehouse.sql.staged_batches import STAGED_ARROW
-from topicledger.warehouse.sql.tables import StoredColumn
 
 ROWS_PER_GROUP = 100_000
 ROWS_PER_FILE = 20 * ROWS_PER_GROUP
 _GROUP_BYTES = 32 << 20
-
-# A UUID is text: Parquet's own type for it isn't read everywhere. Headers are JSON as text.
-ARROW: dict[StoredType, pa.DataType] = {**STAGED_ARROW, "bytes": pa.binary(), "json": pa.string()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +28,13 @@ class WrittenFile:
     entry: DataFile
 
 
-def schema(columns: Sequence[StoredColumn]) -> pa.Schema:
+def schema(columns: Sequence[Column]) -> pa.Schema:
     """The files' schema: real types, and NULL only where it is allowed."""
-    return pa.schema([pa.field(c.name, ARROW[c.type], nullable=c.nullable) for c in columns])
+    return pa.schema([pa.field(c.name, arrow_type(c.type), nullable=c.nullable) for c in columns])
 
 
 def write_files(
-    batches: Iterable[pa.RecordBatch], columns: Sequence[StoredColumn], kind: str, folder: Path, *, empty: bool = False
+    batches: Iterable[pa.RecordBatch], columns: Sequence[Column], kind: str, folder: Path, *, empty: bool = False
 ) -> list[WrittenFile]:
     """Write all rows; once a file has `ROWS_PER_FILE` the next begins. The same batches give the same files and names.
 

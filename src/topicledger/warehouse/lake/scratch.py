@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from topicledger.columns import Column
 from topicledger.connection import Connection
 from topicledger.private_folder import private_folder
 from topicledger.warehouse.duckdb.errors import as_arrow_said
 from topicledger.warehouse.duckdb.warehouse import VECTOR_ROWS, DuckdbSession, Memory
 from topicledger.warehouse.sql import schema
 from topicledger.warehouse.sql.dialect import DUCKDB, quoted
-from topicledger.warehouse.sql.tables import StoredColumn, Tables
+from topicledger.warehouse.sql.tables import Tables
 
 SCRATCH = "topicledger_scratch_"
 """How the private folders of loads begin."""
@@ -46,7 +47,7 @@ class Scratch(DuckdbSession):
         for statement in schema.ddl(tables, DUCKDB):
             self.execute(statement)
 
-    def rows(self, table: str, columns: Sequence[StoredColumn]) -> Iterator[pa.RecordBatch]:
+    def rows(self, table: str, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
         """A table's rows, by their coordinates.
 
         Raises:

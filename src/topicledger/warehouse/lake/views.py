@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from topicledger.columns import Column
 from topicledger.warehouse.lake.log import LOGS
 from topicledger.warehouse.sql.dialect import DUCKDB, quoted
-from topicledger.warehouse.sql.tables import BATCHES, POSITIONS, StoredColumn, Table, Tables
+from topicledger.warehouse.sql.tables import BATCHES, POSITIONS, Table, Tables
 
 _FILES = "{'sequence': 'BIGINT', 'files': 'STRUCT(kind VARCHAR, name VARCHAR)[]'}"
 
@@ -59,18 +60,18 @@ def _batches(logs: str) -> str:
     )
 
 
-def _field(column: StoredColumn) -> str:
+def _field(column: Column) -> str:
     if column.type == "json":
         # JSON's null is a value; a table's is none.
         return f"NULLIF(\"row\" -> '{column.name}', CAST('null' AS JSON))"
     text = f"\"row\" ->> '{column.name}'"
-    return text if column.type == "text" else f"CAST({text} AS {DUCKDB.types[column.type]})"
+    return text if column.type == "text" else f"CAST({text} AS {DUCKDB.type_of(column.type)})"
 
 
 def _positions(logs: str) -> str:
     fields = [column for column in POSITIONS if column.name != "target"]
     picked = ", ".join(f"p.{column.name}" for column in fields)
-    shape = ", ".join(f"{column.name} {DUCKDB.types[column.type]}" for column in fields)
+    shape = ", ".join(f"{column.name} {DUCKDB.type_of(column.type)}" for column in fields)
     return (
         f"SELECT target, {picked}\n"
         "FROM (\n    SELECT target, unnest(positions) AS p FROM (\n"
@@ -84,7 +85,7 @@ def _positions(logs: str) -> str:
 
 def _logged(table: Table, files: str, log: str, kind: str, more: str) -> str:
     casts = [c for c in table.columns if c.type in ("uuid", "json")]
-    replaced = ", ".join(f"CAST({quoted(c.name)} AS {DUCKDB.types[c.type]}) AS {quoted(c.name)}" for c in casts)
+    replaced = ", ".join(f"CAST({quoted(c.name)} AS {DUCKDB.type_of(c.type)}) AS {quoted(c.name)}" for c in casts)
     return (
         f"SELECT d.* EXCLUDE (_file){f' REPLACE ({replaced})' if replaced else ''}{more}\n"
         f"FROM read_parquet(\n    {_literal(files)},\n"

@@ -151,9 +151,9 @@ class Lake:
         Raises:
             IntegrityError: A column has another type or nullability, or one that isn't nullable was added or dropped.
         """
-        found = {c.name: FoundColumn(DUCKDB.types[c.type], c.nullable, has_default=False) for c in tip.columns}
+        found = {c.name: FoundColumn(DUCKDB.type_of(c.type), c.nullable, has_default=False) for c in tip.columns}
         added = [c for c in self._tables.rows.columns if c.name not in found and c.nullable]
-        found |= {c.name: FoundColumn(DUCKDB.types[c.type], nullable=True, has_default=False) for c in added}
+        found |= {c.name: FoundColumn(DUCKDB.type_of(c.type), nullable=True, has_default=False) for c in added}
         require_columns(self._tables.rows, found, DUCKDB)
         return (*tip.columns, *(LoggedColumn(c.name, c.type, c.nullable) for c in added))
 

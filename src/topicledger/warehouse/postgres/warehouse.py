@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import psycopg
 from psycopg import IsolationLevel
 
+from topicledger.columns import Column
 from topicledger.connection import Connection
 from topicledger.errors import RetriableError, SettingsError
 from topicledger.opened_here import OpenedHere
@@ -23,7 +24,7 @@ from topicledger.warehouse.postgres.access import missing_grants
 from topicledger.warehouse.postgres.errors import commit_failed, connecting_failed, statement_failed
 from topicledger.warehouse.postgres.fit import unfit
 from topicledger.warehouse.sql.dialect import POSTGRES
-from topicledger.warehouse.sql.tables import StoredColumn, Tables
+from topicledger.warehouse.sql.tables import Tables
 from topicledger.warehouse.sql.warehouse import SqlWarehouse
 
 OLDEST_SERVER = 150000
@@ -188,7 +189,7 @@ class PostgresSession:
         with self._translated():
             return self._connection.execute(sql.encode(), values or None).rowcount
 
-    def copy(self, table: str, columns: Sequence[StoredColumn], stream: BinaryIO, block_bytes: int) -> None:
+    def copy(self, table: str, columns: Sequence[Column], stream: BinaryIO, block_bytes: int) -> None:
         """Copy a CSV stream to its end; the server compares the header with the table's columns."""
         del columns, block_bytes  # the server parses
         statement = f"COPY {table} FROM STDIN (FORMAT csv, HEADER MATCH)"

@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
+from topicledger.columns import Column
 from topicledger.disks import disk_failed
 from topicledger.errors import IntegrityError
-from topicledger.warehouse.sql.dialect import SNOWFLAKE, StoredType
+from topicledger.warehouse.sql.dialect import SNOWFLAKE
 from topicledger.warehouse.sql.staged_batches import StagedBatches, not_parsed
-from topicledger.warehouse.sql.tables import StoredColumn
 
 PART_BYTES = 128 * 1024 * 1024
 """A file is closed and uploaded when it has grown to this size."""
@@ -37,7 +37,7 @@ class Part:
     records: int
 
 
-def parts(stream: BinaryIO, columns: Sequence[StoredColumn], block_bytes: int, folder: Path) -> Iterator[Part]:
+def parts(stream: BinaryIO, columns: Sequence[Column], block_bytes: int, folder: Path) -> Iterator[Part]:
     """Read a staged file to its end and write it as Parquet, one file after another; none when it has no record.
 
     Raises:
@@ -65,26 +65,26 @@ def parts(stream: BinaryIO, columns: Sequence[StoredColumn], block_bytes: int, f
         raise disk_failed(error, "writing Parquet files", folder, "nothing was changed", temporary=True) from error
 
 
-def copy_into(table: str, columns: Sequence[StoredColumn], source: str) -> str:
+def copy_into(table: str, columns: Sequence[Column], source: str) -> str:
     """The statement that copies the uploaded files into a temporary table with exactly these columns."""
-    picked = ", ".join(_picked(f"$1:c{number}", column.type) for number, column in enumerate(columns))
+    picked = ", ".join(_picked(f"$1:c{number}", column) for number, column in enumerate(columns))
     return f"COPY INTO {table} FROM (SELECT {picked} FROM {source}) FILE_FORMAT = (TYPE = PARQUET)"  # noqa: S608 - constants
 
 
-def _picked(value: str, kind: StoredType) -> str:
-    if kind == "timestamptz":
+def _picked(value: str, column: Column) -> str:
+    if column.type == "timestamptz":
         return f"TO_TIMESTAMP_TZ(CAST({value} AS NUMBER(38,0)), 6)"
-    if kind == "date":
+    if column.type == "date":
         return f"TO_DATE(CAST({value} AS VARCHAR), 'YYYY-MM-DD')"
-    return f"CAST({value} AS {SNOWFLAKE.types[kind]})"
+    return f"CAST({value} AS {SNOWFLAKE.type_of(column.type)})"
 
 
-def _prepared(batch: pa.RecordBatch, columns: Sequence[StoredColumn]) -> pa.RecordBatch:
+def _prepared(batch: pa.RecordBatch, columns: Sequence[Column]) -> pa.RecordBatch:
     arrays = [_as_written(array, column) for array, column in zip(batch.columns, columns, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, names=[f"c{number}" for number in range(len(arrays))])
 
 
-def _as_written(array: pa.Array[Any], column: StoredColumn) -> pa.Array[Any]:
+def _as_written(array: pa.Array[Any], column: Column) -> pa.Array[Any]:
     if column.type == "timestamptz":
         return array.cast(pa.int64())
     if column.type == "date":

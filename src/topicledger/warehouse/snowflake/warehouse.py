@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import snowflake.connector
 from snowflake.connector.errors import Error
 
+from topicledger.columns import Column
 from topicledger.connection import Connection
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.opened_here import OpenedHere
@@ -26,7 +27,7 @@ from topicledger.warehouse.snowflake.connection import arguments, checked_extra
 from topicledger.warehouse.snowflake.errors import commit_failed, connecting_failed, failed
 from topicledger.warehouse.snowflake.files import copy_into, parts
 from topicledger.warehouse.sql.dialect import SNOWFLAKE
-from topicledger.warehouse.sql.tables import StoredColumn, Tables
+from topicledger.warehouse.sql.tables import Tables
 from topicledger.warehouse.sql.warehouse import SqlWarehouse
 
 _FOLDER = "topicledger_snowflake_"
@@ -134,7 +135,7 @@ class SnowflakeSession:
             cursor.execute(sql, tuple(values) or None)
             return cursor.rowcount or 0
 
-    def copy(self, table: str, columns: Sequence[StoredColumn], stream: BinaryIO, block_bytes: int) -> None:
+    def copy(self, table: str, columns: Sequence[Column], stream: BinaryIO, block_bytes: int) -> None:
         """Upload a CSV stream as Parquet files to a temporary stage, then copy them into a temporary table.
 
         Raises:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from topicledger.pipeline import ColumnType
-
-StoredType = ColumnType | Literal["int32", "bytes", "json"]
-"""A pipeline's column types, and those that only the engine's own columns have."""
+from topicledger.columns import sql_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +13,7 @@ class Dialect:
     """One warehouse's SQL, where it isn't the others'. But for the default schema nothing here comes from a user.
 
     Args:
+        warehouse: Whose it is.
         default_schema: The schema of a table that is declared without one.
         upper_case: Whether names are stored in upper case, as the warehouse does with those that aren't quoted.
         mark: The placeholder of a bound value.
@@ -24,7 +21,6 @@ class Dialect:
         temp_options: What ends CREATE TEMPORARY TABLE.
         keys: Whether tables get PRIMARY KEY and UNIQUE constraints.
         ddl_commits: Whether DDL commits by itself, so that nothing can be created together with something else.
-        types: Type names, spelled as the catalogue spells them, so that a drifted column is told by comparison.
         decode_base64: Turns base64 text into bytes.
         to_json: Turns JSON text into the type `json`.
         from_json: Turns that into text.
@@ -45,6 +41,7 @@ class Dialect:
         schema_query: Yields a row when the schema exists.
     """
 
+    warehouse: Literal["postgres", "duckdb", "snowflake"]
     default_schema: str
     upper_case: bool
     mark: str
@@ -52,7 +49,6 @@ class Dialect:
     temp_options: str
     keys: bool
     ddl_commits: bool
-    types: Mapping[StoredType, str]
     decode_base64: str
     to_json: str
     from_json: str
@@ -77,8 +73,13 @@ class Dialect:
         """A declared name as the warehouse stores it, quoted."""
         return quoted(self.name(identifier))
 
+    def type_of(self, kind: str) -> str:
+        """A column type's name, spelled as the catalogue spells it: a drifted column is told by comparison."""
+        return sql_type(kind, self.warehouse)
+
 
 POSTGRES = Dialect(
+    warehouse="postgres",
     default_schema="public",
     upper_case=False,
     mark="%s",
@@ -86,18 +87,6 @@ POSTGRES = Dialect(
     temp_options=" ON COMMIT DROP",
     keys=True,
     ddl_commits=False,
-    types={
-        "uuid": "uuid",
-        "int32": "integer",
-        "int64": "bigint",
-        "float64": "double precision",
-        "text": "text",
-        "bool": "boolean",
-        "timestamptz": "timestamp with time zone",
-        "date": "date",
-        "bytes": "bytea",
-        "json": "jsonb",
-    },
     decode_base64="decode({}, 'base64')",
     to_json="CAST({} AS jsonb)",
     from_json="CAST({} AS text)",
@@ -139,6 +128,7 @@ POSTGRES = Dialect(
 )
 
 DUCKDB = Dialect(
+    warehouse="duckdb",
     default_schema="main",
     upper_case=False,
     mark="?",
@@ -146,18 +136,6 @@ DUCKDB = Dialect(
     temp_options="",
     keys=False,  # a kill while an index is replayed is DuckDB's weak spot; anti-joins do without
     ddl_commits=False,
-    types={
-        "uuid": "UUID",
-        "int32": "INTEGER",
-        "int64": "BIGINT",
-        "float64": "DOUBLE",
-        "text": "VARCHAR",
-        "bool": "BOOLEAN",
-        "timestamptz": "TIMESTAMP WITH TIME ZONE",
-        "date": "DATE",
-        "bytes": "BLOB",
-        "json": "JSON",
-    },
     decode_base64="from_base64({})",
     to_json="CAST({} AS JSON)",
     from_json="CAST({} AS VARCHAR)",
@@ -187,6 +165,7 @@ DUCKDB = Dialect(
 )
 
 SNOWFLAKE = Dialect(
+    warehouse="snowflake",
     default_schema="PUBLIC",
     upper_case=True,
     mark="?",
@@ -194,18 +173,6 @@ SNOWFLAKE = Dialect(
     temp_options="",
     keys=False,  # they would be written down and not enforced
     ddl_commits=True,
-    types={
-        "uuid": "VARCHAR",
-        "int32": "NUMBER(38,0)",
-        "int64": "NUMBER(38,0)",
-        "float64": "FLOAT",
-        "text": "VARCHAR",
-        "bool": "BOOLEAN",
-        "timestamptz": "TIMESTAMP_TZ",
-        "date": "DATE",
-        "bytes": "BINARY",
-        "json": "VARIANT",
-    },
     decode_base64="BASE64_DECODE_BINARY({})",
     to_json="PARSE_JSON({})",
     from_json="TO_JSON({})",

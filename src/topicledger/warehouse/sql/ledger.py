@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from topicledger.columns import Column
 from topicledger.errors import IntegrityError, RetriableError
 from topicledger.model.accounts import Accounts, PartitionBooks
 from topicledger.model.ledger import LedgerRow
@@ -18,7 +19,7 @@ from topicledger.model.manifest import Acceptance, Manifest
 from topicledger.model.plan import OffsetRange, Position, Receipt
 from topicledger.warehouse.sql.dialect import Dialect
 from topicledger.warehouse.sql.session import Session
-from topicledger.warehouse.sql.tables import BATCHES, POSITIONS, StoredColumn, Table, Tables
+from topicledger.warehouse.sql.tables import BATCHES, POSITIONS, Table, Tables
 
 _IN_ONE_STATEMENT = 1_000
 """How many position rows one statement writes at most."""
@@ -58,10 +59,10 @@ class LedgerTables:
             IntegrityError: One isn't there after that, or isn't what was inserted.
         """
         written = 0
-        table, mark, types = self._tables.positions.sql, self._dialect.mark, self._dialect.types
+        table, mark, type_of = self._tables.positions.sql, self._dialect.mark, self._dialect.type_of
         casts = ", ".join(
-            [f"CAST({mark} AS {types[column.type]})" for column in POSITIONS[:3]]
-            + [f"CAST(new_{column.name} AS {types[column.type]})" for column in POSITIONS[3:]]
+            [f"CAST({mark} AS {type_of(column.type)})" for column in POSITIONS[:3]]
+            + [f"CAST(new_{column.name} AS {type_of(column.type)})" for column in POSITIONS[3:]]
         )
         new = ", ".join(f"new_{column.name}" for column in POSITIONS[3:])
         for part in _parts(positions):
@@ -80,12 +81,12 @@ class LedgerTables:
 
     def advance(self, session: Session, positions: Sequence[Position]) -> None:
         """Set position and leader epoch of rows that must be there, by one statement: where one takes long, many do."""
-        mark, types = self._dialect.mark, self._dialect.types
+        mark, type_of = self._dialect.mark, self._dialect.type_of
         for part in _parts(positions):
             values = _values((p.partition, p.position, p.leader_epoch) for p in part)
             written = session.execute(
-                f"UPDATE {self._tables.positions.sql} SET position = CAST(new_position AS {types['int64']}), "
-                f"leader_epoch = CAST(new_leader_epoch AS {types['int32']}) "
+                f"UPDATE {self._tables.positions.sql} SET position = CAST(new_position AS {type_of('int64')}), "
+                f"leader_epoch = CAST(new_leader_epoch AS {type_of('int32')}) "
                 f"FROM (SELECT * FROM (VALUES {values}) AS v(new_partition, new_position, new_leader_epoch)) n "
                 f"WHERE target = {mark} AND topic_id = {mark} AND partition = new_partition",
                 (self._tables.target, part[0].topic_id),
@@ -143,10 +144,10 @@ class LedgerTables:
         Raises:
             IntegrityError: It wasn't, and isn't there either.
         """
-        table, mark, types = self._tables.batches.sql, self._dialect.mark, self._dialect.types
+        table, mark, type_of = self._tables.batches.sql, self._dialect.mark, self._dialect.type_of
         columns = ", ".join(self._dialect.quoted(column.name) for column in BATCHES)
         marks = ", ".join(
-            self._dialect.to_json.format(mark) if column.type == "json" else f"CAST({mark} AS {types[column.type]})"
+            self._dialect.to_json.format(mark) if column.type == "json" else f"CAST({mark} AS {type_of(column.type)})"
             for column in BATCHES[:-1]
         )
         written = session.execute(
@@ -216,7 +217,7 @@ class LedgerTables:
                     f"position {position.position}, and read back is {found}",
                 )
 
-    def _readable(self, column: StoredColumn) -> str:
+    def _readable(self, column: Column) -> str:
         name = self._dialect.quoted(column.name)
         if column.type == "json":
             return self._dialect.from_json.format(name)
@@ -244,7 +245,7 @@ def _values(rows: Iterable[Sequence[int | None]]) -> str:
     return ", ".join(f"({', '.join('NULL' if value is None else f'{value:d}' for value in row)})" for row in rows)
 
 
-def _stored(column: StoredColumn, value: object) -> object:
+def _stored(column: Column, value: object) -> object:
     if column.type != "json" or value is None:
         return value
     return msgspec.json.encode(value).decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, Protocol
 
-from topicledger.warehouse.sql.tables import StoredColumn
+from topicledger.columns import Column
 
 CHANGE_THE_RULE = (
     "It is a rule of the table's own: change it, or the table's rows, and clear load_staged_data; or declare a check, "
@@ -69,7 +69,7 @@ class Session(Protocol):
     def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Run one statement and return how many rows it wrote."""
 
-    def copy(self, table: str, columns: Sequence[StoredColumn], stream: BinaryIO, block_bytes: int) -> None:
+    def copy(self, table: str, columns: Sequence[Column], stream: BinaryIO, block_bytes: int) -> None:
         """Copy a CSV stream to its end into a table with exactly these columns, in this order.
 
         Args:

@@ -8,26 +8,13 @@ from typing import BinaryIO
 import pyarrow as pa
 from pyarrow import csv
 
+from topicledger.columns import Column, arrow_type
 from topicledger.errors import IntegrityError
 from topicledger.warehouse.contract import TypedStream
-from topicledger.warehouse.sql.dialect import StoredType
-from topicledger.warehouse.sql.tables import StoredColumn
 
 # Arrow reads up to 32 blocks ahead, and keeps what it made of them. Smaller ones take longer for each byte.
 _SMALLEST_BLOCK_BYTES = 128 * 1024
 _LARGEST_BLOCK_BYTES = 2**31 - 1
-
-# UUID and JSON are text here; who loads the batches refuses what isn't one.
-STAGED_ARROW: dict[StoredType, pa.DataType] = {
-    "uuid": pa.string(),
-    "int32": pa.int32(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "text": pa.string(),
-    "bool": pa.bool_(),
-    "timestamptz": pa.timestamp("us", tz="UTC"),
-    "date": pa.date32(),
-}
 
 
 class StagedBatches:
@@ -44,7 +31,7 @@ class StagedBatches:
         IntegrityError: It has other columns, or isn't what was staged.
     """
 
-    def __init__(self, stream: BinaryIO, columns: Sequence[StoredColumn], block_bytes: int) -> None:
+    def __init__(self, stream: BinaryIO, columns: Sequence[Column], block_bytes: int) -> None:
         self.failure: Exception | None = None
         given: object = stream
         self._batches = (
@@ -57,7 +44,7 @@ class StagedBatches:
                 f"{', '.join(names)}: clear consume_and_stage_data"
             )
 
-        self._schema = pa.schema([pa.field(column.name, STAGED_ARROW[column.type]) for column in columns])
+        self._schema = pa.schema([pa.field(column.name, arrow_type(column.type)) for column in columns])
 
     def reader(self) -> pa.RecordBatchReader:
         """The batches, once; of the same types whatever the file's format."""
@@ -73,14 +60,14 @@ class StagedBatches:
             raise
 
 
-def _parsed(stream: BinaryIO, columns: Sequence[StoredColumn], block_bytes: int) -> csv.CSVStreamingReader:
+def _parsed(stream: BinaryIO, columns: Sequence[Column], block_bytes: int) -> csv.CSVStreamingReader:
     return csv.open_csv(
         stream,
         # No record is longer than block_bytes; a block of twice that has a record's end in it.
         read_options=csv.ReadOptions(block_size=min(max(_SMALLEST_BLOCK_BYTES, 2 * block_bytes), _LARGEST_BLOCK_BYTES)),
         parse_options=csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(
-            column_types={column.name: STAGED_ARROW[column.type] for column in columns},
+            column_types={column.name: arrow_type(column.type) for column in columns},
             null_values=[""],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from topicledger.columns import Column
 from topicledger.model.plan import OffsetRange
 from topicledger.pipeline import Pipeline
 from topicledger.warehouse.sql.dialect import Dialect
@@ -15,7 +16,6 @@ from topicledger.warehouse.sql.tables import (
     COORDINATES,
     JUMPS,
     STAMPED,
-    StoredColumn,
     Tables,
     column_ddl,
     dead_letter_columns,
@@ -27,7 +27,7 @@ class StagedTable:
     """One temporary table and the columns of the staged file that goes into it."""
 
     sql: str
-    columns: tuple[StoredColumn, ...]
+    columns: tuple[Column, ...]
 
 
 _ROWS_AT_A_TIME = 1_500_000
@@ -42,15 +42,14 @@ class StagedSql:
         self._dialect = dialect
         self._key = dialect.quoted(pipeline.key)
         self._columns = [dialect.quoted(column.name) for column in pipeline.columns]
-        own = tuple(StoredColumn(c.name, c.type, c.nullable) for c in pipeline.columns)
-        self.rows = self._table("rows", (*own, *STAMPED))
+        self.rows = self._table("rows", (*pipeline.columns, *STAMPED))
         self.dead_letters = self._table("dead_letters", (*dead_letter_columns("text"), *STAMPED))
         self.tombstones = self._table("tombstones", COORDINATES)
         self.jumps = self._table("jumps", JUMPS)
         self._records = (self.rows, self.dead_letters, self.tombstones)
         self._duplicates = self._table("duplicates", COORDINATES)
         self._skipped = self._table("skipped", COORDINATES)
-        self._repeated = self._table("repeated", tuple(column for column in own if column.name == pipeline.key))
+        self._repeated = self._table("repeated", tuple(c for c in pipeline.columns if c.name == pipeline.key))
         self._without_keys = () if dialect.keys else (self._skipped, self._repeated)
 
     def create(self) -> tuple[str, ...]:
@@ -258,7 +257,7 @@ class StagedSql:
 
         return [of(share) for share in range(many)]
 
-    def _table(self, name: str, columns: tuple[StoredColumn, ...]) -> StagedTable:
+    def _table(self, name: str, columns: tuple[Column, ...]) -> StagedTable:
         schema = self._dialect.temp_schema
         return StagedTable(f"{schema}{'.' if schema else ''}topicledger_staged_{name}", columns)
 

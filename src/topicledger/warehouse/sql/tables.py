@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from topicledger.columns import Column
 from topicledger.errors import IntegrityError
 from topicledger.model.ledger import SCHEMA_VERSION
 from topicledger.pipeline import Pipeline
-from topicledger.warehouse.sql.dialect import Dialect, StoredType, quoted
-
-
-@dataclass(frozen=True, slots=True)
-class StoredColumn:
-    """One column of a table or of a temporary table."""
-
-    name: str
-    type: StoredType
-    nullable: bool = False
+from topicledger.warehouse.sql.dialect import Dialect, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,64 +21,64 @@ class FoundColumn:
     has_default: bool
 
 
-COORDINATES = (StoredColumn("_kafka_partition", "int32"), StoredColumn("_kafka_offset", "int64"))
+COORDINATES = (Column("_kafka_partition", "int32"), Column("_kafka_offset", "int64"))
 """Where a record came from, as staged."""
 
-STAMPED = (*COORDINATES, StoredColumn("_kafka_timestamp", "timestamptz", nullable=True))
+STAMPED = (*COORDINATES, Column("_kafka_timestamp", "timestamptz", nullable=True))
 """The coordinates of a staged row or dead letter, and Kafka's timestamp."""
 
-OWN = (StoredColumn("_batch_id", "text"), StoredColumn("_kafka_topic_id", "text"), *STAMPED)
+OWN = (Column("_batch_id", "text"), Column("_kafka_topic_id", "text"), *STAMPED)
 """The engine's columns at the end of the rows and of the dead letters."""
 
 JUMPS = (
-    StoredColumn("partition", "int32"),
-    StoredColumn("start", "int64"),
-    StoredColumn("end", "int64"),
-    StoredColumn("kind", "text"),
+    Column("partition", "int32"),
+    Column("start", "int64"),
+    Column("end", "int64"),
+    Column("kind", "text"),
 )
 """The staged intervals without a record."""
 
 POSITIONS = (
-    StoredColumn("target", "text"),
-    StoredColumn("topic", "text"),
-    StoredColumn("topic_id", "text"),
-    StoredColumn("partition", "int32"),
-    StoredColumn("origin", "int64"),
-    StoredColumn("position", "int64"),
-    StoredColumn("leader_epoch", "int32", nullable=True),
-    StoredColumn("generation", "int32"),
+    Column("target", "text"),
+    Column("topic", "text"),
+    Column("topic_id", "text"),
+    Column("partition", "int32"),
+    Column("origin", "int64"),
+    Column("position", "int64"),
+    Column("leader_epoch", "int32", nullable=True),
+    Column("generation", "int32"),
 )
 
 BATCHES = (
-    StoredColumn("batch_id", "text"),
-    StoredColumn("plan_id", "text"),
-    StoredColumn("pipeline", "text"),
-    StoredColumn("target", "text"),
-    StoredColumn("run_id", "text"),
-    StoredColumn("topic", "text"),
-    StoredColumn("topic_id", "text"),
-    StoredColumn("planned", "json"),
-    StoredColumn("applied", "json"),
-    StoredColumn("manifest", "json"),
-    StoredColumn("receipt", "json", nullable=True),
-    StoredColumn("accounts", "json", nullable=True),
-    StoredColumn("sha256", "text"),
-    StoredColumn("loaded_at", "timestamptz"),
+    Column("batch_id", "text"),
+    Column("plan_id", "text"),
+    Column("pipeline", "text"),
+    Column("target", "text"),
+    Column("run_id", "text"),
+    Column("topic", "text"),
+    Column("topic_id", "text"),
+    Column("planned", "json"),
+    Column("applied", "json"),
+    Column("manifest", "json"),
+    Column("receipt", "json", nullable=True),
+    Column("accounts", "json", nullable=True),
+    Column("sha256", "text"),
+    Column("loaded_at", "timestamptz"),
 )
 
 
-def dead_letter_columns(payload: StoredType) -> tuple[StoredColumn, ...]:
+def dead_letter_columns(payload: str) -> tuple[Column, ...]:
     """The columns of a dead letter before its coordinates.
 
     Args:
         payload: `bytes` in the table, `text` (base64) as staged.
     """
     return (
-        StoredColumn("reason", "text"),
-        StoredColumn("error", "text"),
-        StoredColumn("key", payload, nullable=True),
-        StoredColumn("value", payload, nullable=True),
-        StoredColumn("headers", "json" if payload == "bytes" else "text", nullable=True),
+        Column("reason", "text"),
+        Column("error", "text"),
+        Column("key", payload, nullable=True),
+        Column("value", payload, nullable=True),
+        Column("headers", "json" if payload == "bytes" else "text", nullable=True),
     )
 
 
@@ -96,7 +88,7 @@ class Table:
 
     schema: str
     name: str
-    columns: tuple[StoredColumn, ...]
+    columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
     constraint: str = "PRIMARY KEY"
 
@@ -125,16 +117,15 @@ class Tables:
     def __init__(self, pipeline: Pipeline, dialect: Dialect) -> None:
         schema, _, name = pipeline.table.rpartition(".")
         schema, name = dialect.name(schema or dialect.default_schema), dialect.name(name)
-        columns = tuple(StoredColumn(c.name, c.type, c.nullable) for c in pipeline.columns)
         self.schema = schema
         self.target = f"{schema}.{name}"
         beside = dialect.name
-        self.rows = Table(schema, name, (*columns, *OWN), (pipeline.key,), "UNIQUE")
+        self.rows = Table(schema, name, (*pipeline.columns, *OWN), (pipeline.key,), "UNIQUE")
         self.dead_letters = Table(schema, beside(f"{name}_dead_letters"), (*dead_letter_columns("bytes"), *OWN))
         self.positions = Table(schema, beside("topicledger_positions"), POSITIONS, ("target", "topic_id", "partition"))
         self.batches = Table(schema, beside("topicledger_batches"), BATCHES, ("batch_id", "plan_id"))
         # What is created with its row in one statement has no constraint.
-        version = StoredColumn("version", "int32", nullable=dialect.ddl_commits)
+        version = Column("version", "int32", nullable=dialect.ddl_commits)
         self.version = Table(schema, beside("topicledger_schema"), (version,), ("version",))
         self.all = (self.rows, self.dead_letters, self.positions, self.batches, self.version)
 
@@ -163,14 +154,14 @@ class Tables:
         (column,) = self.version.columns
         return (
             f"CREATE TABLE IF NOT EXISTS {self.version.sql} AS "
-            f"SELECT CAST({SCHEMA_VERSION} AS {dialect.types[column.type]}) AS {dialect.quoted(column.name)}"
+            f"SELECT CAST({SCHEMA_VERSION} AS {dialect.type_of(column.type)}) AS {dialect.quoted(column.name)}"
         )
 
 
-def column_ddl(column: StoredColumn, dialect: Dialect) -> str:
+def column_ddl(column: Column, dialect: Dialect) -> str:
     """One column's definition in a CREATE TABLE."""
     not_null = "" if column.nullable else " NOT NULL"
-    return f"{dialect.quoted(column.name)} {dialect.types[column.type]}{not_null}"
+    return f"{dialect.quoted(column.name)} {dialect.type_of(column.type)}{not_null}"
 
 
 def require_columns(table: Table, found: Mapping[str, FoundColumn], dialect: Dialect) -> None:
@@ -194,8 +185,8 @@ def require_columns(table: Table, found: Mapping[str, FoundColumn], dialect: Dia
         )
 
 
-def _drift(column: StoredColumn, found: FoundColumn | None, dialect: Dialect) -> str | None:
-    expected = dialect.types[column.type]
+def _drift(column: Column, found: FoundColumn | None, dialect: Dialect) -> str | None:
+    expected = dialect.type_of(column.type)
     if found is None:
         return f"column {column.name} ({expected}) is missing"
     if found.type != expected:
