@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 import json
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -151,6 +153,40 @@ def test_fields_that_are_flat_in_spite_of_their_description() -> None:
     assert judged.columns.to_pylist() == [
         {"id": "a", "count": 0, "title": "t", "choice": "b", "perhaps": "p"},
         {"id": "a", "count": 0, "title": "", "choice": None, "perhaps": None},
+    ]
+
+
+class Plan(enum.Enum):
+    """A choice of texts."""
+
+    FREE = "free"
+    PRO = "pro"
+
+
+class Level(enum.IntEnum):
+    """A choice of numbers."""
+
+    LOW = 1
+
+
+class Chosen(Base):
+    """Fields whose values Arrow doesn't know."""
+
+    plan: Plan | None = None
+    level: Level = Level.LOW
+    ref: uuid.UUID | None = None
+
+
+def test_enums_and_uuids_are_what_they_stand_for() -> None:
+    """A member of an Enum becomes its value, a UUID its text in lower case, whichever way it was sent."""
+    ref = uuid.UUID(int=0xABC)
+    judge = Judge(pipeline(Chosen, plan="text", level="int64", ref="uuid"))
+    values = ({"plan": "pro", "level": 1, "ref": str(ref).upper()}, {"ref": ref.hex}, {"plan": "dear"}, {"ref": "12"})
+    judged = judge.chunk([json.dumps({"id": "a", **fields}).encode() for fields in values])
+    assert [index for index, _ in judged.rejected] == [2, 3]
+    assert judged.columns.to_pylist() == [
+        {"id": "a", "count": 0, "plan": "pro", "level": 1, "ref": str(ref)},
+        {"id": "a", "count": 0, "plan": None, "level": 1, "ref": str(ref)},
     ]
 
 
