@@ -89,8 +89,8 @@ def produce_batch(
     if after.topic_id != before.topic_id:
         raise IntegrityError(
             f"topic {topic} was recreated while this run produced to it ({before.topic_id}, now "
-            f"{after.topic_id}): clear "
-            "generate_and_produce_data (with downstream)",
+            f"{after.topic_id}): find out who did",
+            repeat="produce",
             topic=topic,
         )
     starts = {marks.partition: marks.high for marks in before.partitions}
@@ -219,8 +219,8 @@ def _require_same_topic(observer: TopicObserver, plan: Plan) -> None:
     topic_id = with_retries(f"describing {plan.topic}", observer.topic_id)
     if topic_id != plan.topic_id:
         raise IntegrityError(
-            f"topic {plan.topic} was recreated while it was read ({plan.topic_id}, now {topic_id}): "
-            "nothing was staged. Clear the whole run",
+            f"topic {plan.topic} was recreated while it was read ({plan.topic_id}, now {topic_id}): nothing was staged",
+            repeat="run",
             topic=plan.topic,
         )
 

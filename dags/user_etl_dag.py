@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.configuration import AIRFLOW_HOME
 from airflow.providers.common.compat.sdk import (
     DAG,
+    AirflowException,
     AirflowFailException,
     AirflowNotFoundException,
     AirflowTaskTimeout,
@@ -55,6 +56,7 @@ MAX_RECORDS: int | None = None
 CONSUME_TIMEOUT = dt.timedelta(minutes=30)
 RETRIES = 3
 MAX_RETRY_DELAY = dt.timedelta(minutes=10)
+_TASKS = {"produce": "generate_and_produce_data", "consume": "consume_and_stage_data", "load": "load_staged_data"}
 LOCAL_EXECUTORS = (
     "LocalExecutor",
     "airflow.executors.local_executor.LocalExecutor",
@@ -105,30 +107,35 @@ from topicledger.model.identity import Run, batch_id  # noqa: E402 - only after 
 
 
 def stops_for_a_person(task: Callable[..., _Result]) -> Callable[..., _Result]:
-    """Map the engine's errors: what a retry can't mend fails the task at once, the rest uses Airflow's retries."""
+    """Map errors: what a retry can't mend fails the task at once, the rest uses Airflow's retries.
+
+    Whatever leaves a task is an exception that ends with the next step: a log's last line is what a person reads first.
+    """
 
     @functools.wraps(task)
     def mapped(**context: Any) -> _Result:
-        from topicledger.errors import TopicLedgerError
-
         try:
             return task(**context)
-        except TopicLedgerError as error:
-            if error.retriable:
-                raise
-            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+        except AirflowException:  # a skip, for instance
+            raise
+        except (Exception, AirflowTaskTimeout) as error:
+            raise _ending(error, context["ti"]) from error
 
     return mapped
 
 
-def say_how_it_ended(context: Mapping[str, Any]) -> None:
-    """Log what happened and the next step once more: below the traceback, where a person looks first."""
-    from topicledger.report.failure import last_line
+def _ending(error: BaseException, ti: Any) -> BaseException:
+    from topicledger.errors import TopicLedgerError
+    from topicledger.report.failure import told
 
-    ti, error = context["ti"], context.get("exception")
-    stopped, timed_out = isinstance(error, AirflowFailException), isinstance(error, AirflowTaskTimeout)
+    timed_out = isinstance(error, AirflowTaskTimeout)
     tries = ti.max_tries + 1
-    log.error(last_line(error, ti.task_id, try_number=ti.try_number, tries=tries, stopped=stopped, timed_out=timed_out))
+    said = told(error, task_id=ti.task_id, tasks=_TASKS, try_number=ti.try_number, tries=tries, timed_out=timed_out)
+    if timed_out:
+        return AirflowTaskTimeout(said)
+    if isinstance(error, TopicLedgerError) and not error.retriable:
+        return AirflowFailException(said)
+    return AirflowException(said)
 
 
 @stops_for_a_person
@@ -401,8 +408,6 @@ with DAG(
         "retries": RETRIES,
         "retry_exponential_backoff": True,
         "max_retry_delay": MAX_RETRY_DELAY,
-        "on_retry_callback": say_how_it_ended,
-        "on_failure_callback": say_how_it_ended,
     },
     tags=["kafka", "etl", "topicledger"],
     user_defined_macros={"batch_id_of": functools.partial(batch_id, DAG_ID)},

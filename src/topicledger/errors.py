@@ -7,19 +7,33 @@
                              more malformed records than the error budget allows
       RejectedRecord         this one record becomes a dead letter; never leaves the consume step
 
-A message says what happened, with the values, and what to do next. It never holds a secret.
+A message says what happened, with the values, and what to mend; what to repeat then is a value, since by what it is
+repeated only the caller knows. It never holds a secret.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+Repeat = Literal["produce", "consume", "load", "run", "step"]
+"""From where on a run is repeated; `step` is the one that failed."""
+
+AGAIN: Mapping[Repeat | None, str] = {
+    "produce": "Repeat the run from producing on (step 1): the same records again, the surplus is counted",
+    "consume": "Repeat the run from planning on (step 3)",
+    "load": "Repeat the run from loading on (step 13)",
+    "run": "Repeat the whole run",
+}
+"""The same in words; of the step that failed nothing need be said."""
 
 
 class TopicLedgerError(Exception):
     """The root of the tree. It pickles, so that it survives a process boundary with its coordinates.
 
     Args:
-        message: What happened, with the values, and the next step.
+        message: What happened, with the values, and what to mend, without a full stop.
+        repeat: What is repeated then; None where that isn't the next step.
         topic: The topic, where it applies.
         partition: The partition, where it applies.
         offset: The offset, where it applies.
@@ -27,6 +41,7 @@ class TopicLedgerError(Exception):
     """
 
     retriable: ClassVar[bool] = False
+    repeat: Repeat | None = None
     topic: str | None = None
     partition: int | None = None
     offset: int | None = None
@@ -36,16 +51,26 @@ class TopicLedgerError(Exception):
         self,
         message: str,
         *,
+        repeat: Repeat | None = None,
         topic: str | None = None,
         partition: int | None = None,
         offset: int | None = None,
         batch_id: str | None = None,
     ) -> None:
         super().__init__(message)
+        self.repeat = repeat or type(self).repeat
         self.topic = topic
         self.partition = partition
         self.offset = offset
         self.batch_id = batch_id
+
+    @property
+    def message(self) -> str:
+        """What happened and what to mend, without what is repeated."""
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        return f"{self.message}. {AGAIN[self.repeat]}" if self.repeat in AGAIN else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), self.args, self.__dict__)
@@ -54,11 +79,14 @@ class TopicLedgerError(Exception):
 class SettingsError(TopicLedgerError):
     """A person has to change the configuration; trying again would fail the same way."""
 
+    repeat = "step"
+
 
 class RetriableError(TopicLedgerError):
     """The same call may succeed later; nothing was lost and nothing was applied halfway."""
 
     retriable: ClassVar[bool] = True
+    repeat = "step"
 
 
 class IntegrityError(TopicLedgerError):

@@ -1,4 +1,4 @@
-"""The declaration that a DAG file's PIPELINE names: imported, or a sentence that says why not."""
+"""The declaration that a DAG file names: imported, or a sentence that says why not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def import_pipeline(path: object) -> Pipeline:
     """Import a declaration. Whatever is wrong with it, or with its module, is said at once.
 
     Args:
-        path: `module:NAME`, as the constant PIPELINE or the option `--pipeline` has it.
+        path: `module:NAME`, as a DAG file or the option `--pipeline` has it.
 
     Raises:
         SettingsError: The path isn't one, its module can't be imported or declares what can't work, or what it names
@@ -22,16 +22,16 @@ def import_pipeline(path: object) -> Pipeline:
     """
     module_name, _, name = path.partition(":") if isinstance(path, str) else ("", "", "")
     if not all(part.isidentifier() for part in (*module_name.split("."), name)):
-        raise SettingsError(f"PIPELINE is {path!r:.200}: use module:NAME, such as 'payments:PAYMENTS'")
-    module = _module(module_name, f"PIPELINE is {path!r}")
+        raise SettingsError(f"pipeline {path!r:.200}: use module:NAME, such as 'payments:PAYMENTS'")
+    module = _module(module_name, f"pipeline {path!r}")
     if not hasattr(module, name):
         there = ", ".join(key for key, value in vars(module).items() if isinstance(value, Pipeline)) or "none"
         raise SettingsError(
-            f"PIPELINE is {path!r}: {module.__file__} has no {name}; the pipelines in it: {there}. Correct the name"
+            f"pipeline {path!r}: {module.__file__} has no {name}; the pipelines in it: {there}. Correct the name"
         )
     found = getattr(module, name)
     if not isinstance(found, Pipeline):
-        raise SettingsError(f"PIPELINE is {path!r}: that is a {type(found).__name__}, no Pipeline. Correct the name")
+        raise SettingsError(f"pipeline {path!r}: that is a {type(found).__name__}, no Pipeline. Correct the name")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The simulated source of sign-ups: what `generate_and_produce_data` produces when nobody else does.
+"""The simulated source of sign-ups: what the DAG produces when nobody else does.
 
 Made by columns, a block at a time: a benchmark wants millions.
 """

@@ -23,6 +23,8 @@ THEN = dt.datetime(2020, 2, 2, tzinfo=dt.UTC)
 class Handed:
     """The task instance of a run whose tasks pushed what the case says."""
 
+    task_id, try_number, max_tries = "reconcile_batch", 1, 3
+
     def __init__(self, given: dict[str, Any]) -> None:
         self._given = given
         self.pushed: dict[str, Any] = {}

@@ -83,7 +83,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str
         ("other_executor", "the executor is CeleryExecutor", "Define it, of type postgres"),
         ("in_a_pod", "each task runs in a container of its own", "Define it, of type postgres"),
         ("no_share", "error_budget is 5", "use a share from 0 to 1"),
-        ("no_module", "PIPELINE is 'paymnts:PAYMENTS': there is no module paymnts", "put it beside the DAG file"),
+        ("no_module", "pipeline 'paymnts:PAYMENTS': there is no module paymnts", "put it beside the DAG file"),
         ("no_such_pipeline", "has no SIGNUP; the pipelines in it: SIGNUPS", "Correct the name"),
         ("ledgers_table", "'public.topicledger_positions' has a name that the engine gives", "Choose another"),
         (
@@ -100,16 +100,19 @@ def test_what_a_person_must_fix_fails_at_once(
     raised = asked[0][case]
     assert raised["types"][0] == "AirflowFailException"
     assert raised["message"].startswith("SettingsError: ")
+    task = CONSUME if CASES[case][0] == LOAD else CASES[case][0]
+    assert raised["message"].endswith(f". When that is mended, clear {task} (with downstream)")
     assert says in raised["message"]
     assert next_step in raised["message"]
 
 
 @pytest.mark.parametrize(("case", "says"), [("broker_down", "127.0.0.1:1"), ("warehouse_down", "database sales")])
 def test_what_may_pass_is_left_to_the_retries(asked: tuple[dict[str, Any], str], case: str, says: str) -> None:
-    """A broker or a warehouse that doesn't answer raises RetriableError, so that Airflow's retries apply."""
+    """A broker or a warehouse that doesn't answer ends the try, not the task, and says that another one comes."""
     raised = asked[0][case]
-    assert raised["types"][0] == "RetriableError"
-    assert "AirflowException" not in raised["types"]
+    assert raised["types"][0] == "AirflowException"
+    assert raised["message"].startswith("RetriableError: ")
+    assert raised["message"].endswith(". It was try 1 of 4: the task is tried again, by itself")
     assert says in raised["message"]
 
 

@@ -151,6 +151,6 @@ def test_staged_in_a_folder(pods: Pods) -> None:
     tasks = ground.tasks("first")
     assert (run.state, tasks[LOAD].state, tasks[LOAD].try_number) == ("failed", "failed", 1)
     said = ground.log("first", LOAD)
-    assert "this worker doesn't share the staging folder (STAGING_DIR) with the one that staged it" in said
+    assert "this worker doesn't share the staging folder (staging_dir) with the one that staged it" in said
     assert "Clear consume_and_stage_data" in said
     assert count(ground.place, TABLE) == 0

@@ -27,9 +27,9 @@ def test_a_load_that_fails_for_good_fails_the_run(ground: Ground) -> None:
         RECONCILE: "upstream_failed",
     }
     assert tasks[LOAD].try_number == 1
-    assert _last_line(ground, "second", LOAD).startswith(
-        "load_staged_data stopped and isn't tried again: IntegrityError: "
-    )
+    line = _last_line(ground, "second", LOAD)
+    assert "AirflowFailException: IntegrityError: " in line
+    assert line.endswith("Clear consume_and_stage_data (with downstream)")
     assert ground.staged_files() == []
     assert count(ground.place, ground.copy.table) == 300
 

@@ -154,11 +154,11 @@ def test_topic_recreated_between_produce_and_consume(case: Case) -> None:
     run.produce((r.key, r.value) for r in sign_ups(range(6)))
     topic_id = case.topics.recreate(case.topic, 2)
     for accept in ([], [f"topic_id:{topic_id}"]):
-        with pytest.raises(IntegrityError, match="Clear generate_and_produce_data"):
+        with pytest.raises(IntegrityError, match="Repeat the run from producing on"):
             run.consume(accept)
     case.send(sign_ups(range(200, 210)))
     assert run_steps(case, "other", accept=[f"topic_id:{topic_id}"]).accounts.loaded == 10
-    with pytest.raises(IntegrityError, match="Clear generate_and_produce_data"):
+    with pytest.raises(IntegrityError, match="Repeat the run from producing on"):
         run.consume()
     assert case.staged_files() == []
     run.produce((r.key, r.value) for r in sign_ups(range(6)))

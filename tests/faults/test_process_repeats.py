@@ -50,7 +50,7 @@ def test_files_gone_before_the_load(case: Case) -> None:
     run.produce(BATCH)
     run.consume()
     run.clean_up()
-    with pytest.raises(IntegrityError, match=r"is gone .* consume_and_stage_data"):
+    with pytest.raises(IntegrityError, match=r"is gone .* from planning on"):
         run.load()
     assert count(case.place, case.pipeline.table) == 0
     assert run.finish().loaded == 10

@@ -45,7 +45,7 @@ def test_a_changed_receipt(duckdb_case: Case) -> None:
 
 
 @pytest.mark.fault(19, "stopped")
-@pytest.mark.parametrize(("plan_id", "says"), [(None, "Clear load_staged_data"), ("0" * 64, "has no batch")])
+@pytest.mark.parametrize(("plan_id", "says"), [(None, "Repeat the run from loading on"), ("0" * 64, "has no batch")])
 def test_a_plan_that_is_missing_or_changed(duckdb_case: Case, plan_id: str | None, says: str) -> None:
     """The books aren't closed over another plan than the one that was loaded, and the message says what to clear."""
     run = OneRun(duckdb_case)
@@ -76,7 +76,7 @@ def test_a_topic_of_many_partitions(topics: Topics, place: Connection, tmp_path:
     accounts = run.finish()
     assert (accounts.acked, accounts.acked_seen, accounts.loaded) == (20, 20, 20)
     assert case.staged_files() == []
-    with pytest.raises(IntegrityError, match="Clear generate_and_produce_data"):
+    with pytest.raises(IntegrityError, match="Repeat the run from producing on"):
         received_receipt(pushed, root, batch, expected=True)
     run.produce(BATCH)
     again = run.finish()

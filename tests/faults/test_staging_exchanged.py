@@ -67,7 +67,7 @@ def require_refused(run: OneRun, message: str, kind: type[TopicLedgerError] = In
     place = run.case.place
     with pytest.raises(kind, match=message) as refused:
         run.load()
-    assert "consume_and_stage_data" in str(refused.value)
+    assert "Repeat the run from planning on" in str(refused.value)
     for table in ("user_signups", "user_signups_dead_letters", "topicledger_batches"):
         assert count(place, table) == 0
     assert {position for (position,) in query(place, "SELECT position FROM topicledger_positions")} == {0}

@@ -75,14 +75,14 @@ class Books:
     def refusal(self, log: Log, receipt: Receipt | None, accept: Sequence[str]) -> str | None:
         """Steps 3 to 6: a part of the sentence that planning must end with, or None: then the books begin."""
         if receipt is not None and receipt.topic_id != log.topic_id:
-            return "Clear generate_and_produce_data"
+            return "Repeat the run from producing on"
         needed = self.needed(log, receipt, accept)
         if needed and needed[0].startswith("topic_id:"):
             return _accept(needed)
         begun = self.begun(log, receipt)
         ranges = receipt.ranges if receipt else ()
         if any(r.end > r.start < begun.origin[log.topic_id, r.partition] for r in ranges):
-            return "Clear generate_and_produce_data"
+            return "Repeat the run from producing on"
         early = [entry for entry in accept if entry not in needed and not begun._passed(log, entry)]
         if early:
             return f"accept names {', '.join(early)}, which is not what is lost"

@@ -138,7 +138,7 @@ class Ground:
             if self.consume(run):
                 return
             log = self.log()
-            if self.books.refusal(log, run.receipt, run.accept) == "Clear generate_and_produce_data":
+            if self.books.refusal(log, run.receipt, run.accept) == "Repeat the run from producing on":
                 self.produce(run)
             else:
                 run.accept = tuple(entry for entry in run.accept if entry.startswith("topic_id:"))

@@ -195,13 +195,13 @@ def test_check_tells_what_a_declaration_cant_do(
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        ("nope:X", "PIPELINE is 'nope:X': there is no module nope here: put it beside the DAG file"),
+        ("nope:X", "pipeline 'nope:X': there is no module nope here: put it beside the DAG file"),
         ("json.nope:X", "there is no module json.nope here"),
-        ("json", "PIPELINE is 'json': use module:NAME"),
+        ("json", "pipeline 'json': use module:NAME"),
         ("json:", "use module:NAME"),
         ("../json:loads", "use module:NAME"),
         ("topicledger.signups:SIGNUP", "signups.py has no SIGNUP; the pipelines in it: SIGNUPS. Correct the name"),
-        ("json:loads", "PIPELINE is 'json:loads': that is a function, no Pipeline"),
+        ("json:loads", "pipeline 'json:loads': that is a function, no Pipeline"),
     ],
 )
 def test_a_path_that_names_no_pipeline(run: Run, path: str, says: str) -> None:

@@ -1,81 +1,95 @@
-"""The last line of a failed try's log."""
+"""The sentence with which a failed try ends."""
 
 from __future__ import annotations
 
+import pickle
 import re
 
 import pytest
 
 from tests.docs.messages import all_templates
-from topicledger.errors import IntegrityError, RetriableError, SettingsError
-from topicledger.report.failure import last_line
+from topicledger.errors import IntegrityError, Repeat, RetriableError, SettingsError
+from topicledger.report.failure import told
+
+TASKS = {"produce": "make", "consume": "read", "load": "put"}
 
 
-def said(
-    error: BaseException | str | None, try_number: int = 1, *, stopped: bool = False, timed_out: bool = False
-) -> str:
-    return last_line(error, "load", try_number=try_number, tries=4, stopped=stopped, timed_out=timed_out)
-
-
-def wrapped(cause: Exception) -> Exception:
-    """As the DAG file hands it to the scheduler."""
-    try:
-        raise RuntimeError(f"{type(cause).__name__}: {cause}") from cause
-    except RuntimeError as error:
-        return error
+def said(error: BaseException, task_id: str = "read", try_number: int = 1, *, timed_out: bool = False) -> str:
+    return told(error, task_id=task_id, tasks=TASKS, try_number=try_number, tries=4, timed_out=timed_out)
 
 
 def test_stopped() -> None:
-    """What a person must mend is said with its own class and sentence, not the scheduler's, and what to clear then."""
-    assert said(wrapped(SettingsError("no grant")), stopped=True) == (
-        "load stopped and isn't tried again: SettingsError: no grant. When that is mended, clear load (with downstream)"
+    """What a person must mend is said with its class, its sentence and what to clear then, and speaks of no try."""
+    assert (
+        said(SettingsError("no grant")) == "SettingsError: no grant. When that is mended, clear read (with downstream)"
     )
-    # What contradicts the books has a next step of its own: it may be another task, or a new run.
-    line = "load stopped and isn't tried again: IntegrityError: trigger the DAG with it"
-    assert said(wrapped(IntegrityError("trigger the DAG with it")), stopped=True) == line
+    # What contradicts the books may have a next step of its own.
+    assert said(IntegrityError("trigger the DAG with it")) == "IntegrityError: trigger the DAG with it"
 
 
 @pytest.mark.fault(112, "retried")
 def test_tried_again_and_not() -> None:
     """The last try says that it was the last, and what to clear; those before it say that another comes."""
-    assert (
-        said(RetriableError("no answer"), 3)
-        == "load failed in try 3 of 4 and is tried again, by itself: RetriableError: no answer"
+    assert said(RetriableError("no answer"), try_number=3) == (
+        "RetriableError: no answer. It was try 3 of 4: the task is tried again, by itself"
     )
-    assert said(RetriableError("no answer"), 4) == (
-        "load failed in the last of its 4 tries: RetriableError: no answer. "
-        "When that is mended, clear load (with downstream)"
+    assert said(RetriableError("no answer"), try_number=4) == (
+        "RetriableError: no answer. It was the last of 4 tries. When that is mended, clear read (with downstream)"
     )
 
 
-@pytest.mark.parametrize("message", ["no answer", "migrate the table, then clear this task"])
-def test_what_is_cleared(message: str) -> None:
-    """Behind a failed load no staged file is left: the task that stages is cleared, whoever says so; once."""
-    line = last_line(SettingsError(message), "load_staged_data", try_number=1, tries=4, stopped=True, timed_out=False)
-    assert line.endswith("clear consume_and_stage_data (with downstream)")
-    assert line.count("clear ") == 1
+@pytest.mark.parametrize(
+    ("repeat", "task_id", "ending"),
+    [
+        ("produce", "read", "Clear make (with downstream)"),
+        ("consume", "put", "Clear read (with downstream)"),
+        ("load", "close", "Clear put (with downstream)"),
+        ("run", "close", "Clear the whole run"),
+        ("step", "close", "When that is mended, clear close (with downstream)"),
+        ("step", "put", "When that is mended, clear read (with downstream)"),
+    ],
+)
+def test_what_is_cleared(repeat: Repeat, task_id: str, ending: str) -> None:
+    """What is repeated is cleared, by the DAG's own name for it; behind a failed load no staged file is left."""
+    assert said(IntegrityError("it was changed", repeat=repeat), task_id) == f"IntegrityError: it was changed. {ending}"
 
 
-def test_no_message_speaks_of_the_next_try() -> None:
-    """Which try it was only the last line knows: no message of the engine promises another one."""
-    speaking = [text for text in all_templates() if re.search(r"next try|task try", text)]
-    assert speaking == []
+def test_the_engines_own_words() -> None:
+    """Without a DAG an error says from which step on the run is repeated, also in another process."""
+    error = IntegrityError("it was changed", repeat="consume", partition=3)
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert str(again) == str(error) == "it was changed. Repeat the run from planning on (step 3)"
+    assert (again.repeat, again.partition) == ("consume", 3)
+    assert str(SettingsError("no grant")) == "no grant"
+
+
+def test_no_message_speaks_of_the_next_try_or_a_task() -> None:
+    """Which try it was, and what the tasks are called that may be cleared, no sentence of the engine knows."""
+    told_here = r"next try|task try|clear this task| \S*(consume_and_stage|generate_and_produce|load_staged)_data"
+    assert [text for text in all_templates() if re.search(told_here, text)] == []
 
 
 def test_it_is_one_line() -> None:
-    """A message of several lines is still one line of the log."""
-    assert "\n" not in said(SettingsError("run these:\n  CREATE TABLE a;\n  CREATE TABLE b"), stopped=True)
+    """A message of several lines is still one line, and what ends it isn't read as part of a statement."""
+    line = said(SettingsError("run these:\n  CREATE TABLE a;\n  CREATE TABLE b;"))
+    assert line.startswith("SettingsError: run these: CREATE TABLE a; CREATE TABLE b. When that is mended")
 
 
 def test_timed_out() -> None:
     """A timeout names what to change, and isn't taken for a defect."""
     line = said(TimeoutError("after 1800 s"), timed_out=True)
     assert "TimeoutError: after 1800 s. The try reached its execution timeout" in line
-    assert "set MAX_RECORDS or a longer CONSUME_TIMEOUT" in line
+    assert "declare a smaller max_records or give the task a longer execution_timeout" in line
+    assert line.endswith("It was try 1 of 4: the task is tried again, by itself")
     assert "report it" not in line
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("x"), "killed", None])
-def test_unknown(error: BaseException | str | None) -> None:
-    """Whatever isn't the engine's own is called that, in every form in which the scheduler may hand it on."""
-    assert "This is none of the errors that docs/operations.md explains" in said(error)
+def test_unknown() -> None:
+    """Whatever isn't the engine's own is called that, and tried again as the rest."""
+    line = said(ZeroDivisionError("x"), try_number=4)
+    assert line.startswith(
+        "ZeroDivisionError: x. This is none of the errors that docs/operations.md explains: keep this "
+    )
+    assert line.endswith(
+        "log and report it. It was the last of 4 tries. When that is mended, clear read (with downstream)"
+    )

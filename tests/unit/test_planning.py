@@ -129,7 +129,7 @@ def test_books_begun_by_another_run() -> None:
 
 def test_books_that_begin_after_the_receipt() -> None:
     """Books that begin after the run's own records are refused, naming the partition and what to clear."""
-    with pytest.raises(IntegrityError, match="Clear generate_and_produce_data") as refused:
+    with pytest.raises(IntegrityError, match="Repeat the run from producing on") as refused:
         planning.current_positions(topic((9, 9, 9)), [at(0, 9, origin=9)], receipt_of((0, 4, 9)))
     assert (refused.value.partition, refused.value.offset) == (0, 4)
 
@@ -151,7 +151,7 @@ def test_recreated_topic() -> None:
 
 def test_topic_recreated_since_producing() -> None:
     """A receipt of another topic is refused whatever is accepted: the run has to produce again."""
-    with pytest.raises(IntegrityError, match="Clear generate_and_produce_data"):
+    with pytest.raises(IntegrityError, match="Repeat the run from producing on"):
         planning.check_topic_id(
             topic((0, 1, 1), topic_id=OTHER_ID), [], receipt_of((0, 0, 1)), Accepted(topic_ids=(OTHER_ID,))
         )
@@ -190,7 +190,7 @@ def test_losses_are_found() -> None:
 
 def test_own_records_truncated() -> None:
     """When the run's own records are gone from the end, it is told to produce again."""
-    with pytest.raises(IntegrityError, match="Clear generate_and_produce_data"):
+    with pytest.raises(IntegrityError, match="Repeat the run from producing on"):
         planning.find_truncations(topic((0, 4, 4)), {0: at(0, 2)}, receipt_of((0, 2, 6)))
 
 

@@ -82,7 +82,7 @@ def test_what_travels_is_small_around_the_bound(folder: Path) -> None:
 def test_nothing_was_produced(folder: Path) -> None:
     """A run with nothing to produce has no receipt; one with something to produce must have one."""
     assert received_receipt(None, LocalRoot(str(folder)), BATCH, expected=False) is None
-    with pytest.raises(IntegrityError, match=r"`receipt` is missing.*Clear generate_and_produce_data"):
+    with pytest.raises(IntegrityError, match=r"`receipt` is missing.*Repeat the run from producing on"):
         received(None, folder)
 
 
@@ -91,7 +91,7 @@ def test_nothing_was_produced(folder: Path) -> None:
 )
 def test_what_is_no_receipt_is_refused(folder: Path, pushed: object) -> None:
     """An XCom that is neither a receipt nor its handle is refused, naming the task to clear."""
-    with pytest.raises(IntegrityError, match=r"`receipt` was changed.*Clear generate_and_produce_data"):
+    with pytest.raises(IntegrityError, match=r"`receipt` was changed.*Repeat the run from producing on"):
         received(pushed, folder)
 
 
@@ -102,7 +102,7 @@ def test_a_path_outside_the_folder_is_refused(folder: Path, path: str) -> None:
     """A handle never leads out of the staging folder, nor to a name that isn't a staged file's."""
     pushed = pushed_receipt(receipt(PARTITIONS), LocalRoot(str(folder)), BATCH)
     changed = path.format(folder=folder, name=Path(pushed["path"]).name)
-    with pytest.raises(SettingsError, match="Clear generate_and_produce_data"):
+    with pytest.raises(SettingsError, match="Repeat the run from producing on"):
         received({**pushed, "path": changed}, folder)
 
 
@@ -128,7 +128,7 @@ def test_a_receipt_that_is_gone_names_what_to_clear(folder: Path) -> None:
     pushed = pushed_receipt(receipt(PARTITIONS), LocalRoot(str(folder)), BATCH)
     [file] = folder.iterdir()
     file.unlink()
-    with pytest.raises(IntegrityError, match=r"is gone: .*STAGING_DIR.* Clear generate_and_produce_data"):
+    with pytest.raises(IntegrityError, match=r"is gone: .*staging_dir.* Repeat the run from producing on"):
         received(pushed, folder)
 
 
@@ -138,5 +138,5 @@ def test_a_link_in_its_place_is_refused(folder: Path, tmp_path: Path) -> None:
     [file] = folder.iterdir()
     file.rename(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(IntegrityError, match=r"can't be opened as a staged file.*generate_and_produce_data"):
+    with pytest.raises(IntegrityError, match=r"can't be opened as a staged file.*from producing on"):
         received(pushed, folder)

@@ -258,7 +258,7 @@ def test_manifest_of_another_plan(folder: Path) -> None:
 )
 def test_handles_that_are_none(pushed: Any) -> None:
     """An XCom that isn't a handle is refused, naming the task to clear."""
-    with pytest.raises(IntegrityError, match="Clear consume_and_stage_data"):
+    with pytest.raises(IntegrityError, match="Repeat the run from planning on"):
         received_handle(BATCH, "p.csv", pushed)
 
 

@@ -58,7 +58,7 @@ def staged(
             table.write(chunk)
         file = table.finish()
         assert file.records == sum(len(chunk[0]) for chunk in chunks)
-        reader = VerifyingReader(open_staged(place.folder_fd, place.folder, name, "t"), file)
+        reader = VerifyingReader(open_staged(place.folder_fd, place.folder, name, "consume"), file)
     (folder / name).unlink()
     return ParquetStream(reader, name) if name.endswith("parquet") else reader
 
@@ -98,7 +98,7 @@ def test_row_groups_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     meta = parquet.read_metadata(folder / name)
     assert [meta.row_group(group).num_rows for group in range(meta.num_row_groups)] == [10, 10, 7, 1]
     with LocalRoot(str(folder)).reading() as place:
-        stream = ParquetStream(VerifyingReader(place.open(name, "t"), file), name)
+        stream = ParquetStream(VerifyingReader(place.open(name, "consume"), file), name)
     with stream:
         assert stream.record_batches().read_all().num_rows == 28
 
@@ -161,6 +161,6 @@ def test_what_is_verified_but_no_parquet(folder: Path) -> None:
         writer = StagedWriter(place, name)
         writer.write(b"PAR9" * 100)
         file = writer.finish()
-        stream = ParquetStream(VerifyingReader(open_staged(place.folder_fd, place.folder, name, "t"), file), name)
+        stream = ParquetStream(VerifyingReader(open_staged(place.folder_fd, place.folder, name, "consume"), file), name)
     with stream, pytest.raises(IntegrityError, match="can't be read as Parquet here"):
         stream.read(1)

@@ -99,7 +99,8 @@ def translate(
     if code in _SETTINGS:
         return SettingsError(f"{at}: {said}. Next: {_SETTINGS[code]}", **where)
     if code == KafkaError._BAD_MSG:  # noqa: SLF001
-        return IntegrityError(f"{at}: a batch fails its checksum: {said}. Look at the broker's disks", **where)
+        text = f"{at}: a batch fails its checksum: {said}. Look at the broker's disks"
+        return IntegrityError(text, repeat="step", **where)
     last = ""
     if memory is not None and memory.last is not None:
         last = f" (last from the client: {_last(memory.last)})"

@@ -115,7 +115,8 @@ class JumpReader:
         if offset < jump.end:
             raise IntegrityError(
                 f"{jump} of {self._topic}: the first read found no record there, a second one found offset {offset}. "
-                "The reader lost it: nothing was staged; run the task again, and report it with the log",
+                "The reader lost it: nothing was staged; keep the log and report it",
+                repeat="consume",
                 topic=self._topic,
                 partition=jump.partition,
                 offset=offset,

@@ -164,7 +164,8 @@ class TopicObserver:
                 ) from exception
         missing = [p for p, result in found.items() if result.offset < 0]
         if missing:
-            raise IntegrityError(f"the broker gives no offset for {self._topic} {missing}", topic=self._topic)
+            said = f"the broker gives no offset for {self._topic} {missing}: look at the partition's state"
+            raise IntegrityError(said, repeat="step", topic=self._topic)
         return found
 
     def _result(self, future: Any) -> Any:

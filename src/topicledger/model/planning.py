@@ -55,7 +55,8 @@ def check_topic_id(state: TopicState, known: Sequence[Position], receipt: Receip
     if receipt is not None and receipt.topic_id != state.topic_id:
         raise IntegrityError(
             f"topic {state.topic} was recreated after this run produced: its id was {receipt.topic_id}, now it is "
-            f"{state.topic_id}. Clear generate_and_produce_data (with downstream) to produce again",
+            f"{state.topic_id}",
+            repeat="produce",
             topic=state.topic,
         )
     if not known or any(position.topic_id == state.topic_id for position in known):
@@ -128,7 +129,8 @@ def current_positions(state: TopicState, known: Sequence[Position], receipt: Rec
     if missing:
         raise IntegrityError(
             f"the ledger gives no position for partitions {missing} of {state.topic} ({state.topic_id}), which were "
-            "written before: find out who removes or hides rows of topicledger_positions, then clear this task",
+            "written before: find out who removes or hides rows of topicledger_positions",
+            repeat="step",
             topic=state.topic,
             partition=missing[0],
         )
@@ -136,9 +138,9 @@ def current_positions(state: TopicState, known: Sequence[Position], receipt: Rec
         position = positions.get(produced.partition)
         if produced.length and position is not None and position.origin > produced.start:
             raise IntegrityError(
-                f"partition {produced.partition} of {state.topic}: the books begin at "
-                f"{position.origin}, after this run's "
-                f"own records from {produced.start} on. Clear generate_and_produce_data (with downstream)",
+                f"partition {produced.partition} of {state.topic}: the books begin at {position.origin}, after this "
+                f"run's own records from {produced.start} on",
+                repeat="produce",
                 topic=state.topic,
                 partition=produced.partition,
                 offset=produced.start,
@@ -162,9 +164,9 @@ def find_truncations(
             found.append((Loss("truncated", marks.partition, marks.high, position), marks))
         elif marks.high < ends.get(marks.partition, 0):
             raise IntegrityError(
-                f"partition {marks.partition} of {state.topic} was truncated: it ends at "
-                f"{marks.high}, this run produced "
-                f"through {ends[marks.partition]}. Clear generate_and_produce_data (with downstream)",
+                f"partition {marks.partition} of {state.topic} was truncated: it ends at {marks.high}, this run "
+                f"produced through {ends[marks.partition]}",
+                repeat="produce",
                 topic=state.topic,
                 partition=marks.partition,
                 offset=marks.high,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from topicledger.errors import AGAIN
 from topicledger.model.accounts import Accounts, Identity
 from topicledger.model.ledger import LedgerRow
 from topicledger.report.display import number, printable
@@ -28,13 +29,13 @@ _STEPS = {
     "I1": "I1: offsets of the plan are unaccounted for. Read the named partition's range with an independent "
     "consumer (read_committed) and compare: a record that it finds and this batch lacks was lost in reading.",
     "I2": "I2: the staged files don't hold what was read. Look for a full disk or another writer in the "
-    "staging folder, then clear consume_and_stage_data.",
+    f"staging folder. {AGAIN['consume']}.",
     "I3": "I3: records entered the load and came out as nothing, or twice. Compare the rows and dead letters "
     "that carry this _batch_id with the numbers here; look for triggers or other writers on the tables.",
     "I4": "I4: the ledger contradicts itself. Look for hand-made changes to the topicledger_ tables, or for "
     "a backup that restored some tables and not others; restore all of them from one moment.",
     "I5": "I5: records that this run produced are not all in the warehouse. Compare the receipt with the "
-    "positions; when the topic still has the records, clear consume_and_stage_data.",
+    f"positions. When the topic still has the records: {AGAIN['consume']}.",
 }
 
 _LAST_STEP = "`topicledger accounts` shows the ledger's history and every partition's books."

@@ -31,8 +31,8 @@ def open_root(staging_dir: str, connection: Connection | None) -> StagingRoot:
         return LocalRoot(staging_dir)
     if connection is None:
         raise SettingsError(
-            f"the staging root {staging_dir} needs the connection that STAGING_CONN_ID names, which isn't defined: add "
-            "it under Admin > Connections (type Amazon Web Services)"
+            f"the staging root {staging_dir} needs its connection, which isn't defined: add it under Admin > "
+            "Connections (type Amazon Web Services)"
         )
     return s3_root(staging_dir, connection)
 

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 
 from topicledger.disks import disk_failed
-from topicledger.errors import IntegrityError, RetriableError, SettingsError
+from topicledger.errors import IntegrityError, Repeat, RetriableError, SettingsError
 
 _NAME = re.compile(
     r"kafka_staging_[0-9a-f]{16}\.[0-9a-f]{16}\."
@@ -105,32 +105,32 @@ def translated(doing: str, folder: str) -> Iterator[None]:
         raise disk_failed(error, doing, folder, "nothing was staged") from error
 
 
-def open_staged(folder_fd: int, path: str, name: str, task: str) -> int:
+def open_staged(folder_fd: int, path: str, name: str, repeat: Repeat) -> int:
     """Open a regular file of ours that nothing else links to, following no symbolic link.
 
     Args:
         folder_fd: The staging folder.
         path: Its path, for messages.
         name: The file.
-        task: Which task wrote it: a person clears that one.
+        repeat: What wrote it.
 
     Raises:
         FileNotFoundError: It is gone.
         IntegrityError: Something else lies there.
     """
-    again = f"Clear {task} (with downstream)"
     with translated(f"opening {name}", path):
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder_fd)
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise IntegrityError(f"{name} can't be opened as a staged file: {error.strerror}. {again}") from error
+            raise IntegrityError(f"{name} can't be opened as a staged file: {error.strerror}", repeat=repeat) from error
     info = os.fstat(fd)
     if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1 or info.st_uid != os.geteuid():
         os.close(fd)
         raise IntegrityError(
             f"{name} is not a regular file of this user with one name (uid {info.st_uid}, links {info.st_nlink}): "
-            f"somebody exchanged it. {again}"
+            "somebody exchanged it",
+            repeat=repeat,
         )
     return fd

@@ -16,7 +16,7 @@ from topicledger.model.identity import CONTRACT_VERSION
 from topicledger.model.manifest import Manifest
 from topicledger.staged_files.folder import is_staged_name
 from topicledger.staged_files.root import ReadingPlace, StagingRoot, require_inside
-from topicledger.staged_files.verifying import STAGE_AGAIN, TASK, VerifyingReader
+from topicledger.staged_files.verifying import VerifyingReader
 
 if TYPE_CHECKING:
     from topicledger.staged_files.parquet_stream import ParquetStream
@@ -54,14 +54,14 @@ def received_handle(batch_id: str, rows_path: str | None, pushed: Mapping[str, s
         handle = msgspec.convert(pushed, ManifestHandle)
     except msgspec.ValidationError as error:
         raise IntegrityError(
-            f"the consume task's XCom `manifest` is missing or changed: {error}. {STAGE_AGAIN}"
+            f"the consume task's XCom `manifest` is missing or changed: {error}", repeat="consume"
         ) from error
     stem = handle.path.removesuffix(".manifest.json")
     if handle.batch_id != batch_id or rows_path not in (f"{stem}.csv", f"{stem}.parquet"):
         raise IntegrityError(
-            f"the consume task's XComs don't belong to this run: staging_file_path is "
-            f"{rows_path!r:.200}, the manifest is "
-            f"{handle.path!r:.200} of batch {handle.batch_id!r:.40}, this is batch {batch_id}. {STAGE_AGAIN}",
+            f"the consume task's XComs don't belong to this run: staging_file_path is {rows_path!r:.200}, the manifest "
+            f"is {handle.path!r:.200} of batch {handle.batch_id!r:.40}, this is batch {batch_id}",
+            repeat="consume",
             batch_id=batch_id,
         )
     return handle
@@ -110,8 +110,8 @@ def open_batch(root: StagingRoot, handle: ManifestHandle) -> Iterator[OpenedBatc
         readers = []
         for file in manifest.files:
             if not is_staged_name(file.name) or not file.name.startswith(f"kafka_staging_{handle.batch_id}."):
-                raise IntegrityError(f"the manifest names {file.name!r}, which is no staged file. {STAGE_AGAIN}")
-            stream = _stream(VerifyingReader(place.open(file.name, TASK, file), file), file.name)
+                raise IntegrityError(f"the manifest names {file.name!r}, which is no staged file", repeat="consume")
+            stream = _stream(VerifyingReader(place.open(file.name, "consume", file), file), file.name)
             stack.callback(stream.close)
             readers.append(cast("BinaryIO", stream))
         yield OpenedBatch(manifest, *readers)
@@ -127,25 +127,27 @@ def _stream(reader: VerifyingReader, name: str) -> VerifyingReader | ParquetStre
 
 
 def _read_manifest(root: StagingRoot, place: ReadingPlace, handle: ManifestHandle) -> Manifest:
-    name = require_inside(root, handle.path, TASK)
-    with io.FileIO(place.open(name, TASK), "rb") as file:
+    name = require_inside(root, handle.path, "consume")
+    with io.FileIO(place.open(name, "consume"), "rb") as file:
         data = file.readall()
     if hashlib.sha256(data).hexdigest() != handle.sha256:
         raise IntegrityError(
-            f"the manifest {name} was changed after it was staged: its sha256 is not {handle.sha256}. {STAGE_AGAIN}"
+            f"the manifest {name} was changed after it was staged: its sha256 is not {handle.sha256}", repeat="consume"
         )
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except msgspec.MsgspecError as error:
-        raise IntegrityError(f"the manifest {name} can't be read by this version: {error}. {STAGE_AGAIN}") from error
+        raise IntegrityError(f"the manifest {name} can't be read by this version: {error}", repeat="consume") from error
     if manifest.contract_version != CONTRACT_VERSION:
         raise IntegrityError(
             f"{name} was staged under contract version {manifest.contract_version}, this code has {CONTRACT_VERSION}: "
-            f"the code changed between two tasks of a run. {STAGE_AGAIN}"
+            "the code changed between two tasks of a run",
+            repeat="consume",
         )
     if (manifest.batch_id, manifest.plan_id) != (handle.batch_id, handle.plan_id):
         raise IntegrityError(
             f"{name} is the manifest of batch {manifest.batch_id}, plan {manifest.plan_id}, not of {handle.batch_id}, "
-            f"{handle.plan_id}. {STAGE_AGAIN}"
+            f"{handle.plan_id}",
+            repeat="consume",
         )
     return manifest

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from topicledger.disks import temporary_disk
 from topicledger.errors import IntegrityError
 from topicledger.staged_files.tables import csv_header, csv_lines
-from topicledger.staged_files.verifying import STAGE_AGAIN, VerifyingReader
+from topicledger.staged_files.verifying import VerifyingReader
 
 _BATCH_ROWS = 16_384
 
@@ -89,7 +89,7 @@ class ParquetStream(io.RawIOBase):
             return parquet.ParquetFile(copy)
         except pa.ArrowException as error:
             raise IntegrityError(
-                f"the staged file {self._name} can't be read as Parquet here: {error}. {STAGE_AGAIN}"
+                f"the staged file {self._name} can't be read as Parquet here: {error}", repeat="consume"
             ) from error
 
     def _batches(self, file: parquet.ParquetFile) -> Iterator[pa.RecordBatch]:

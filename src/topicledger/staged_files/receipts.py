@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from topicledger.errors import IntegrityError
+from topicledger.errors import IntegrityError, Repeat
 from topicledger.model.plan import Receipt
 from topicledger.staged_files.root import StagingRoot, path_in, require_inside
 from topicledger.staged_files.staged_file import StagedWriter
@@ -21,8 +21,7 @@ from topicledger.staged_files.staged_file import StagedWriter
 INLINE_BYTES = 2_000
 """Up to so many bytes of JSON a receipt travels as it is."""
 
-_TASK = "generate_and_produce_data"
-_PRODUCE_AGAIN = f"Clear {_TASK} (with downstream): it produces the same records again, the surplus is counted"
+_PRODUCE_AGAIN: Repeat = "produce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,8 @@ def received_receipt(pushed: object, root: StagingRoot, batch_id: str, *, expect
         if not expected:
             return None
         raise IntegrityError(
-            f"the produce task's XCom `receipt` is missing, so nothing proves what this run produced. {_PRODUCE_AGAIN}",
+            "the produce task's XCom `receipt` is missing, so nothing proves what this run produced",
+            repeat=_PRODUCE_AGAIN,
             batch_id=batch_id,
         )
     try:
@@ -94,30 +94,31 @@ def received_receipt(pushed: object, root: StagingRoot, batch_id: str, *, expect
         return msgspec.convert(pushed, Receipt)
     except msgspec.MsgspecError as error:
         raise IntegrityError(
-            f"the produce task's XCom `receipt` was changed: {error}. {_PRODUCE_AGAIN}", batch_id=batch_id
+            f"the produce task's XCom `receipt` was changed: {error}", repeat=_PRODUCE_AGAIN, batch_id=batch_id
         ) from error
 
 
 def _read(handle: ReceiptHandle, root: StagingRoot, batch_id: str) -> Receipt:
-    name = require_inside(root, handle.path, _TASK)
+    name = require_inside(root, handle.path, _PRODUCE_AGAIN)
     if handle.batch_id != batch_id or not name.startswith(f"kafka_staging_{batch_id}."):
         raise IntegrityError(
-            f"the produce task's XCom `receipt` is {name} of batch {handle.batch_id!r:.40}, this is batch {batch_id}. "
-            f"{_PRODUCE_AGAIN}",
+            f"the produce task's XCom `receipt` is {name} of batch {handle.batch_id!r:.40}, this is batch {batch_id}",
+            repeat=_PRODUCE_AGAIN,
             batch_id=batch_id,
         )
     try:
-        with root.reading() as place, io.FileIO(place.open(name, _TASK), "rb") as file:
+        with root.reading() as place, io.FileIO(place.open(name, _PRODUCE_AGAIN), "rb") as file:
             data = file.readall()
     except FileNotFoundError as error:
         raise IntegrityError(
-            f"the receipt {handle.path} of batch {batch_id} is gone: the run was cleaned up, {root.missing} produced. "
-            f"{_PRODUCE_AGAIN}",
+            f"the receipt {handle.path} of batch {batch_id} is gone: the run was cleaned up, {root.missing} produced",
+            repeat=_PRODUCE_AGAIN,
             batch_id=batch_id,
         ) from error
     if hashlib.sha256(data).hexdigest() != handle.sha256:
         raise IntegrityError(
-            f"the receipt {name} was changed after it was written: its sha256 is not {handle.sha256}. {_PRODUCE_AGAIN}",
+            f"the receipt {name} was changed after it was written: its sha256 is not {handle.sha256}",
+            repeat=_PRODUCE_AGAIN,
             batch_id=batch_id,
         )
     return msgspec.json.decode(data, type=Receipt)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from topicledger.errors import SettingsError
+from topicledger.errors import Repeat, SettingsError
 from topicledger.model.manifest import StagedFile
 from topicledger.staged_files.folder import is_staged_name, open_folder, open_staged, require_room, translated
 
@@ -58,12 +58,12 @@ class WritingPlace(Protocol):
 class ReadingPlace(Protocol):
     """Where a later task opens staged files."""
 
-    def open(self, name: str, task: str, expected: StagedFile | None = None) -> int:
+    def open(self, name: str, repeat: Repeat, expected: StagedFile | None = None) -> int:
         """Open one file; what is read then can't be exchanged or changed by others of this machine.
 
         Args:
             name: A staged name.
-            task: Which task wrote it: a person clears that one.
+            repeat: What wrote it.
             expected: What the manifest says of it, where it is known already.
 
         Returns:
@@ -114,7 +114,7 @@ class LocalRoot:
         path: The folder: sticky, or 0700 and ours.
     """
 
-    missing = "or this worker doesn't share the staging folder (STAGING_DIR) with the one that"
+    missing = "or this worker doesn't share the staging folder (staging_dir) with the one that"
 
     def __init__(self, path: str) -> None:
         self.location = path.rstrip("/") or "/"
@@ -163,10 +163,10 @@ class _LocalPlace:
     def withdraw(self) -> None:
         """Do nothing: who wrote the files removes them."""
 
-    def open(self, name: str, task: str, expected: StagedFile | None = None) -> int:
+    def open(self, name: str, repeat: Repeat, expected: StagedFile | None = None) -> int:
         """Open a regular file of ours that nothing else links to, following no symbolic link."""
         del expected  # compared when all of it is read
-        return open_staged(self.folder_fd, self.folder, name, task)
+        return open_staged(self.folder_fd, self.folder, name, repeat)
 
 
 def path_in(root: StagingRoot, name: str) -> str:
@@ -174,13 +174,13 @@ def path_in(root: StagingRoot, name: str) -> str:
     return f"{root.location.rstrip('/')}/{name}"
 
 
-def require_inside(root: StagingRoot, path: str, task: str = "consume_and_stage_data") -> str:
+def require_inside(root: StagingRoot, path: str, repeat: Repeat = "consume") -> str:
     """Give the bare name of a staged file that a path from outside names.
 
     Args:
         root: The staging root.
         path: The path.
-        task: Which task handed it on: a person clears that one.
+        repeat: What handed it on.
 
     Raises:
         SettingsError: The path isn't that of a staged file directly inside the root.
@@ -189,6 +189,7 @@ def require_inside(root: StagingRoot, path: str, task: str = "consume_and_stage_
     if path != path_in(root, name) or not is_staged_name(name):
         raise SettingsError(
             f"{path!r} is not a staged file of {root.location}: the handle that the task pushed was changed, or the "
-            f"staging folder was set differently. Clear {task} (with downstream)"
+            "staging folder was set differently",
+            repeat=repeat,
         )
     return name

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from topicledger.connection import Connection
 from topicledger.disks import temporary_disk
-from topicledger.errors import IntegrityError, SettingsError, TopicLedgerError
+from topicledger.errors import IntegrityError, Repeat, SettingsError, TopicLedgerError
 from topicledger.model.manifest import StagedFile
 from topicledger.private_folder import private_folder
 from topicledger.s3.bucket import Bucket
@@ -48,7 +48,7 @@ class S3Root:
         SettingsError: The URL or a field of the connection can't work.
     """
 
-    missing = "or STAGING_DIR isn't what it was in the task that"
+    missing = "or staging_dir isn't what it was in the task that"
 
     def __init__(self, url: str, connection: Connection) -> None:
         found = _URL.match(url)
@@ -128,7 +128,7 @@ def _require_usable(connection: Connection) -> None:
     if connection.conn_type != "aws":
         raise SettingsError(
             f"connection {connection.conn_id} is of type {connection.conn_type!r}, staging in S3 takes 'aws': correct "
-            "it, or set STAGING_CONN_ID"
+            "it, or name another one"
         )
     unknown = sorted(set(connection.extra) - {*EXTRA, *_OF_A_WAREHOUSE})
     if unknown:
@@ -155,7 +155,8 @@ class _Written:
                 self._sent.remove(file.name)
                 raise IntegrityError(
                     f"{self._bucket.location}/{file.name} is there already with other bytes: nothing was staged. "
-                    "Find out who writes there, then clear this task"
+                    "Find out who writes there",
+                    repeat="step",
                 )
 
     def withdraw(self) -> None:
@@ -174,13 +175,14 @@ class _Fetched:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    def open(self, name: str, task: str, expected: StagedFile | None = None) -> int:
+    def open(self, name: str, repeat: Repeat, expected: StagedFile | None = None) -> int:
         """Fetch a file into one without a name, which goes with its last descriptor."""
         where, size = f"{self._bucket.location}/{name}", self._bucket.size(name)
         if size is not None and expected is not None and size != expected.size_bytes:
             raise IntegrityError(
                 f"the staged file {where} was changed: staged were {expected.size_bytes} bytes, there are {size}. "
-                f"Nothing was loaded. Find out who writes there. Clear {task} (with downstream)"
+                "Nothing was loaded. Find out who writes there",
+                repeat=repeat,
             )
         if size is None:
             raise _gone(where)

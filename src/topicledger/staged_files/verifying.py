@@ -8,9 +8,6 @@ import io
 from topicledger.errors import IntegrityError, RetriableError
 from topicledger.model.manifest import StagedFile
 
-TASK = "consume_and_stage_data"
-STAGE_AGAIN = f"Clear {TASK} (with downstream) to stage it again"
-
 
 class VerifyingReader(io.RawIOBase):
     """Reads one staged file once, hashing what it gives. `verify` tells whether that was the staged file."""
@@ -57,5 +54,6 @@ class VerifyingReader(io.RawIOBase):
             raise IntegrityError(
                 f"the staged file {expected.name} was changed: staged were {expected.size_bytes} bytes with sha256 "
                 f"{expected.sha256}, read were {self._size} with {self._digest.hexdigest()}. Nothing was loaded. "
-                f"Find out who writes there. {STAGE_AGAIN}"
+                "Find out who writes there",
+                repeat="consume",
             )

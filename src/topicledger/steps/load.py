@@ -18,8 +18,6 @@ from topicledger.warehouse.contract import StagedStreams, Warehouse
 
 log = logging.getLogger(__name__)
 
-_STAGE_AGAIN = "Clear consume_and_stage_data (with downstream)"
-
 
 def load_batch(
     warehouse: Warehouse, root: StagingRoot, batch_id: str, rows_path: str | None, pushed: Mapping[str, str] | None
@@ -64,7 +62,8 @@ def _load(warehouse: Warehouse, handle: ManifestHandle, opened: OpenedBatch) -> 
     if manifest.target != warehouse.target:
         raise IntegrityError(
             f"batch {manifest.batch_id} was staged for {manifest.target}, the warehouse's table is {warehouse.target}: "
-            f"the connection or the pipeline changed between two tasks. {_STAGE_AGAIN}",
+            "the connection or the pipeline changed between two tasks",
+            repeat="consume",
             batch_id=manifest.batch_id,
         )
     with warehouse.loading() as transaction:
@@ -136,7 +135,8 @@ def _positions_of(manifest: Manifest, locked: Sequence[Position]) -> dict[int, P
     if missing:
         raise IntegrityError(
             f"the ledger of {manifest.target} has no position for partitions {missing} of {manifest.topic} "
-            f"({manifest.topic_id}): it was restored or made anew after planning. {_STAGE_AGAIN}",
+            f"({manifest.topic_id}): it was restored or made anew after planning",
+            repeat="consume",
             topic=manifest.topic,
             partition=missing[0],
             batch_id=manifest.batch_id,
@@ -166,7 +166,8 @@ def _require_fit(staged: StagedPartition, ledger: Position) -> None:
             )
     if wrong is not None:
         raise IntegrityError(
-            f"partition {staged.partition}: {wrong}. Nothing was loaded. {_STAGE_AGAIN}",
+            f"partition {staged.partition}: {wrong}. Nothing was loaded",
+            repeat="consume",
             partition=staged.partition,
             offset=staged.start,
         )
@@ -200,7 +201,8 @@ def _without_files(warehouse: Warehouse, root: StagingRoot, handle: ManifestHand
     if found is None:
         raise IntegrityError(
             f"the staged file {missing} of batch {handle.batch_id} is gone and the ledger doesn't have its plan "
-            f"{handle.plan_id}: it was cleaned up before it was loaded, {root.missing} staged it. {_STAGE_AGAIN}",
+            f"{handle.plan_id}: it was cleaned up before it was loaded, {root.missing} staged it",
+            repeat="consume",
             batch_id=handle.batch_id,
         )
     log.info("batch %s was loaded before its files were cleaned up: nothing to do", handle.batch_id)

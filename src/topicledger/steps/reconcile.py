@@ -39,8 +39,9 @@ def reconcile(
     """
     if plan_id is None:
         raise IntegrityError(
-            f"the load task's XCom `plan_id` of batch {batch_id} is missing. Clear load_staged_data (with downstream): "
-            "what is loaded it finds in the ledger",
+            f"the load task's XCom `plan_id` of batch {batch_id} is missing: what is loaded the load finds in "
+            "the ledger",
+            repeat="load",
             batch_id=batch_id,
         )
     snapshot = with_retries("reading the ledger", lambda: warehouse.snapshot(batch_id, plan_id))
@@ -49,7 +50,8 @@ def reconcile(
     if row is None or row.accounts is None or not isinstance(row.manifest, Manifest):
         raise IntegrityError(
             f"the ledger of {warehouse.target} has no batch {batch_id} with plan {plan_id}: the load said that it "
-            "committed it, so the warehouse was restored or its ledger was changed. Clear the whole run",
+            "committed it, so the warehouse was restored or its ledger was changed",
+            repeat="run",
             batch_id=batch_id,
         )
     return row, snapshot, identities(_books(row, row.manifest, snapshot))

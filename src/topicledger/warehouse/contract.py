@@ -1,13 +1,13 @@
 """What a warehouse promises: who calls what, when, how often, and what a failure may leave.
 
-Planning (`consume_and_stage_data`) calls at every try of the task `compare_tables`, where a table is missing `access`,
+Planning (steps 3 to 7) calls at every try of the task `compare_tables`, where a table is missing `access`,
 then `positions`, and once for each accepted truncation `set_back`. It creates nothing. When the batch was judged and is
 within its error budget, and the plan has partitions without a position (the first time, new partitions, an accepted
 topic_id), it calls `ensure_tables`, `add_positions` and `positions` again. All are called again for up to 30 s while
 they raise RetriableError. Each is a transaction of its own: a failure leaves all of a call or none of it, and a repeat
 changes nothing.
 
-Loading (`load_staged_data`) calls, at every try and again for up to 30 s, `ensure_tables` and opens one `loading()`: in
+Loading (steps 13 to 19) calls, at every try and again for up to 30 s, `ensure_tables` and opens one `loading()`: in
 the order copy_staged, lock_positions, find_batch, count_staged, apply, advance, applied_sums, commit, each once. It
 ends after find_batch when the batch is there already, and has no copy_staged when the staged files are gone. Until
 `commit` returns nothing is visible to anybody; leaving the block without it rolls back. A failure or a kill may leave
@@ -21,7 +21,7 @@ and ledger are committed together. Holding a lock is one way. The other is a log
 and locks nothing, commit creates the next one if nobody has, and the loser gets a RetriableError and starts again
 from a new `loading()`, where its own entry is found by find_batch, another's by the positions.
 
-Reconciling (`reconcile_batch`) calls `snapshot` in the same way, the command line `snapshot` and `history`; they only
+Reconciling (step 20) calls `snapshot` in the same way, the command line `snapshot` and `history`; they only
 read. The command also calls `compare_tables` and `access`, whether the tables are there or not, and `audit`, once
 `compare_tables` has passed them; all may come at any moment, beside a running load, and write nothing.
 

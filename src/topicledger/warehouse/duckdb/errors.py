@@ -48,8 +48,8 @@ def failed(error: duckdb.Error | OSError, settings: Connection, path: Path) -> T
         return SettingsError(where) if wrong else RetriableError(where)
     if out_of_memory(error):
         return SettingsError(
-            f"{where}. Nothing was changed. Give a larger memory_limit in the Extra and clear this task, or declare a "
-            "smaller max_records and clear consume_and_stage_data"
+            f"{where}. Nothing was changed. Give a larger memory_limit in the Extra, or declare a smaller max_records",
+            repeat="consume",
         )
     # Our statements parse; what doesn't is an option from the Extra.
     if isinstance(error, duckdb.ParserException):
@@ -60,10 +60,9 @@ def failed(error: duckdb.Error | OSError, settings: Connection, path: Path) -> T
     if isinstance(error, duckdb.OperationalError | duckdb.InterruptException | duckdb.FatalException):
         return RetriableError(f"{where}. Nothing was changed; try again")
     if isinstance(error, duckdb.ConstraintException):
-        return IntegrityError(f"{where}. Nothing was changed. {CHANGE_THE_RULE}")
+        return IntegrityError(f"{where}. Nothing was changed. {CHANGE_THE_RULE}", repeat="consume")
     return IntegrityError(
-        f"{where}. Nothing was changed. Where it comes from a staged file, clear consume_and_stage_data; else look "
-        "at the table"
+        f"{where}. Nothing was changed. Look at the table, unless it comes from a staged file", repeat="consume"
     )
 
 

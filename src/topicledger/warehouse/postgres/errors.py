@@ -74,10 +74,9 @@ def statement_failed(error: psycopg.Error, settings: Connection, key: str) -> To
             f"{where}: another session wrote that {key} during the load. Nothing was changed; try again"
         )
     if _of_a_value(error) and not (error.diag.context or "").startswith("COPY "):
-        return IntegrityError(f"{where}. Nothing was changed. {CHANGE_THE_RULE}")
+        return IntegrityError(f"{where}. Nothing was changed. {CHANGE_THE_RULE}", repeat="consume")
     return IntegrityError(
-        f"{where}. Nothing was changed. Where a staged file is named, clear consume_and_stage_data; else look at "
-        "the table"
+        f"{where}. Nothing was changed. Look at the table, unless it comes from a staged file", repeat="consume"
     )
 
 

@@ -41,8 +41,7 @@ def failed(error: snowflake.Error, settings: Connection) -> TopicLedgerError:
     if number in (*_MAY_PASS, *_SESSION_ENDED) or state.startswith(_MAY_PASS_STATES) or _is_of_the_network(error):
         return RetriableError(f"{where}. Nothing was changed; try again")
     return IntegrityError(
-        f"{where}. Nothing was changed. Where it comes from a staged file, clear consume_and_stage_data; else look at "
-        "the table"
+        f"{where}. Nothing was changed. Look at the table, unless it comes from a staged file", repeat="consume"
     )
 
 

@@ -100,7 +100,7 @@ def _canonical(array: pa.Array[Any], name: str) -> pa.Array[Any]:
     wrong = [value for value in lower.to_pylist() if value is not None and not _UUID.match(value)]
     if wrong:
         raise IntegrityError(
-            f"the staged column {name} has {wrong[0]!r:.50}, which is no UUID. Nothing was changed: clear "
-            "consume_and_stage_data"
+            f"the staged column {name} has {wrong[0]!r:.50}, which is no UUID. Nothing was changed",
+            repeat="consume",
         )
     return lower

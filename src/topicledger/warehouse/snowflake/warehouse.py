@@ -154,7 +154,8 @@ class SnowflakeSession:
         if loaded != sent:
             raise IntegrityError(
                 f"connection {self._settings.conn_id}: COPY loaded {loaded} of {sent} records into {table}. Nothing "
-                "was changed; look at COPY_HISTORY, then clear this task"
+                "was changed; look at COPY_HISTORY",
+                repeat="step",
             )
 
     def commit(self, then: Callable[[], None] | None = None) -> None:

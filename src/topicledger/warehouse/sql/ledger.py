@@ -227,7 +227,8 @@ class LedgerTables:
 def _kept_out(table: Table, found: str) -> IntegrityError:
     return IntegrityError(
         f"table {table.schema}.{table.name} doesn't keep what is written to it: {found}. Nothing was committed; remove "
-        "the trigger, rule or policy that does that, then clear this task"
+        "the trigger, rule or policy that does that",
+        repeat="step",
     )
 
 

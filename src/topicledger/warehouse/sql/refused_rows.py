@@ -110,7 +110,8 @@ class RefusedRecord:
         among = "" if high - low == 1 else f", or one up to partition {last_partition}, offset {last_offset},"
         return IntegrityError(
             f"the record at partition {partition}, offset {offset} of {self._manifest.topic}{among} is the first one "
-            f"that the warehouse refuses: {refused}",
+            f"that the warehouse refuses: {refused.message}",
+            repeat=refused.repeat,
             topic=self._manifest.topic,
             partition=partition,
             offset=offset,

@@ -96,8 +96,9 @@ def _require_tables(session: Session, tables: Tables, dialect: Dialect) -> None:
     stand_ins = [f"{tables.schema}.{name} is {kind}" for name, kind in found if name in ours]
     if stand_ins:
         raise IntegrityError(
-            f"{'; '.join(stand_ins)}, where a table that keeps its rows is needed: move it out of the way, then clear "
-            "this task; nothing was changed"
+            f"{'; '.join(stand_ins)}, where a table that keeps its rows is needed: move it out of the way; nothing was "
+            "changed",
+            repeat="step",
         )
 
 
@@ -126,7 +127,7 @@ def _not_created(tables: Tables, dialect: Dialect, missing: frozenset[str]) -> S
     statements = ";\n".join(tables.ddl(dialect, missing))
     return SettingsError(
         f"the pipeline declares create_tables=False and these tables are missing: {named}. "
-        f"Have them created, then clear this task:\n{statements};"
+        f"Have them created:\n{statements};"
     )
 
 
@@ -138,8 +139,8 @@ def _require_unique_key(session: Session, tables: Tables, dialect: Dialect) -> N
     if (tables.rows.name, key) not in unique:
         raise IntegrityError(
             f"table {tables.target} has no usable UNIQUE constraint on column {key} alone, without which an event "
-            f"could be loaded twice: ALTER TABLE {tables.rows.sql} ADD UNIQUE ({dialect.quoted(key)}), "
-            "then clear this task"
+            f"could be loaded twice: ALTER TABLE {tables.rows.sql} ADD UNIQUE ({dialect.quoted(key)})",
+            repeat="step",
         )
 
 

@@ -8,8 +8,8 @@ from typing import Any, BinaryIO, Protocol
 from topicledger.columns import Column
 
 CHANGE_THE_RULE = (
-    "It is a rule of the table's own: change it, or the table's rows, and clear load_staged_data; or declare a check, "
-    "by which such records become dead letters, and clear consume_and_stage_data"
+    "It is a rule of the table's own: change it, or the table's rows, or declare a check, by which such records become "
+    "dead letters"
 )
 """What a person does about a constraint or trigger that refuses a record."""
 

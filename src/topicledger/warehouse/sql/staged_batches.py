@@ -40,8 +40,8 @@ class StagedBatches:
         names = [column.name for column in columns]
         if self._batches.schema.names != names:
             raise IntegrityError(
-                f"the staged file's header is {', '.join(self._batches.schema.names)}, expected "
-                f"{', '.join(names)}: clear consume_and_stage_data"
+                f"the staged file's header is {', '.join(self._batches.schema.names)}, expected {', '.join(names)}",
+                repeat="consume",
             )
 
         self._schema = pa.schema([pa.field(column.name, arrow_type(column.type)) for column in columns])
@@ -82,6 +82,6 @@ def _parsed(stream: BinaryIO, columns: Sequence[Column], block_bytes: int) -> cs
 def not_parsed(error: pa.ArrowException, table: str) -> IntegrityError:
     """Translate staged bytes that aren't the CSV they should be."""
     return IntegrityError(
-        f"the staged file for {table} doesn't parse: {' '.join(str(error).split())[:500]}. Nothing was changed: "
-        "clear consume_and_stage_data"
+        f"the staged file for {table} doesn't parse: {' '.join(str(error).split())[:500]}. Nothing was changed",
+        repeat="consume",
     )

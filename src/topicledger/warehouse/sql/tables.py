@@ -181,7 +181,8 @@ def require_columns(table: Table, found: Mapping[str, FoundColumn], dialect: Dia
     if named:
         raise IntegrityError(
             f"table {table.schema}.{table.name} is not as the pipeline declares it: {'; '.join(named)}. "
-            "Migrate the table or the declaration, then clear this task; nothing was changed"
+            "Nothing was changed; migrate the table or the declaration",
+            repeat="step",
         )
 
 
