@@ -78,7 +78,7 @@ def load(setting: Setting) -> float:
         row = load_batch(warehouse, setting.root, setting.run.batch_id, rows_path, handle)
         seconds = time.perf_counter() - started
     with closing(open_warehouse(setting.place, setting.pipeline)) as warehouse:
-        accounts = reconcile(warehouse, setting.run.batch_id, row.plan_id)[0].accounts
+        accounts = reconcile(warehouse, setting.run.batch_id, row.plan_id).row.accounts
     if accounts is None or accounts.records != setting.records:
         raise ValueError(f"{accounts} of {setting.records} records")
     return seconds

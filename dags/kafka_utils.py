@@ -21,9 +21,8 @@ from topicledger.kafka.producer import BatchProducer
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.kafka.topic import TopicObserver
 from topicledger.model.acceptance import parse_accepted
-from topicledger.model.accounts import PartitionBooks
 from topicledger.model.identity import CONTRACT_VERSION, Run
-from topicledger.model.ledger import LedgerRow
+from topicledger.model.ledger import ReconciledBooks
 from topicledger.model.manifest import Manifest, StagedFile
 from topicledger.model.plan import OffsetRange, Plan, Receipt
 from topicledger.model.slices import Reading
@@ -237,16 +236,13 @@ def _log_plan(plan: Plan) -> None:
     log.info("\n".join(lines))
 
 
-def publish_positions(
-    kafka: KafkaSettings, group_id: str, row: LedgerRow, partitions: Sequence[PartitionBooks]
-) -> None:
+def publish_positions(kafka: KafkaSettings, group_id: str, books: ReconciledBooks) -> None:
     """Show the ledger's positions as a consumer group's offsets, for tools that show lag (the end of step 20).
 
     Best effort: the ledger is the truth, and nothing reads these offsets back. A failure is said in the log.
     """
-    offsets = {books.partition: books.position for books in partitions if books.topic_id == row.topic_id}
     try:
-        with_retries("showing the positions", lambda: commit_group(kafka, group_id, row.topic, offsets))
+        with_retries("showing the positions", lambda: commit_group(kafka, group_id, books.row.topic, books.positions))
         crash_point("step-20.offsets_shown")
     except TopicLedgerError as error:
         log.warning("the offsets of group %s could not be set; only lag tools miss them: %s", group_id, error)

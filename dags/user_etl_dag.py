@@ -202,20 +202,19 @@ def reconcile_batch(**context: Any) -> None:
     """Close the books from the warehouse alone, write the report, show the lag; fail when they don't close."""
     import msgspec
 
-    from topicledger.model.accounts import require_closed
     from topicledger.report import accounts_table, write_report
     from topicledger.steps.reconcile import reconcile
 
     pipeline, run, ti = _pipeline(), _run(context), context["ti"]
     plan_id = ti.xcom_pull(task_ids="load_staged_data", key="plan_id")
     with _warehouse(pipeline) as warehouse:
-        row, snapshot, identities = reconcile(warehouse, run.batch_id, plan_id)
-    log.info("the books of batch %s:\n%s", run.batch_id, accounts_table(row, identities))
-    report = write_report(Path(AIRFLOW_HOME, "topicledger", "reports"), row, identities, snapshot.partitions)
+        books = reconcile(warehouse, run.batch_id, plan_id)
+    log.info("the books of batch %s:\n%s", run.batch_id, accounts_table(books))
+    report = write_report(Path(AIRFLOW_HOME, "topicledger", "reports"), books)
     log.info("report: %s", report.html)
-    require_closed(identities, run.batch_id)
-    _kafka_utils().publish_positions(_kafka(), pipeline.name, row, snapshot.partitions)
-    ti.xcom_push(key="accounts", value=msgspec.to_builtins(row.accounts))
+    books.require_closed()
+    _kafka_utils().publish_positions(_kafka(), pipeline.name, books)
+    ti.xcom_push(key="accounts", value=msgspec.to_builtins(books.row.accounts))
     ti.xcom_push(key="report_path", value=str(report.html))
 
 

@@ -15,7 +15,6 @@ from tests.support.looking import count, query
 from tests.support.records import Record, aborted, good, sign_ups
 from tests.support.steps import Case, OneRun
 from topicledger.errors import IntegrityError
-from topicledger.model.accounts import require_closed
 from topicledger.steps.load import load_batch
 from topicledger.steps.reconcile import reconcile
 
@@ -163,9 +162,9 @@ def test_damaged_ledger(duckdb_case: Case, damage: str, identity: str) -> None:
     query(case.place, damage)
     assert run.row is not None
     with closing(case.warehouse()) as warehouse:
-        _, _, found = reconcile(warehouse, run.run.batch_id, run.row.plan_id)
+        books = reconcile(warehouse, run.run.batch_id, run.row.plan_id)
     with pytest.raises(IntegrityError, match=f"{identity}: "):
-        require_closed(found, run.run.batch_id)
+        books.require_closed()
 
 
 def test_ledger_row_gone(duckdb_case: Case) -> None:

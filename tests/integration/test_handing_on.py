@@ -14,6 +14,7 @@ from tests.support.steps import Case, OneRun
 from topicledger.errors import IntegrityError, RetriableError
 from topicledger.kafka.offsets import commit_group
 from topicledger.model.accounts import PartitionBooks
+from topicledger.model.ledger import ReconciledBooks
 
 
 def test_offsets_wait_for_the_manifest(duckdb_case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,5 +72,7 @@ def test_offsets_that_cannot_be_shown_fail_nothing(duckdb_case: Case, caplog: py
     assert run.row is not None
     row = msgspec.structs.replace(run.row, topic="no.such.topic")
     with caplog.at_level(logging.WARNING):
-        kafka_utils.publish_positions(case.kafka, "lag", row, [PartitionBooks(row.topic_id, 0, 0, 5, 5)])
+        kafka_utils.publish_positions(
+            case.kafka, "lag", ReconciledBooks(row, (PartitionBooks(row.topic_id, 0, 0, 5, 5),), ())
+        )
     assert "the offsets of group lag could not be set" in " ".join(caplog.messages)

@@ -425,8 +425,8 @@ RECONCILE = (
     Mutant(
         "reconciling evaluates no identity",
         ("step 20", "guarantee 4"),
-        "return row, snapshot, identities(_books(row, row.manifest, snapshot))",
-        "return row, snapshot, ()",
+        "return ReconciledBooks(row, snapshot.partitions, found)",
+        "return ReconciledBooks(row, snapshot.partitions, ())",
         ("test_damaged_ledger",),
     ),
     Mutant(
@@ -439,8 +439,8 @@ RECONCILE = (
     Mutant(
         "the stable group doesn't get the positions",
         ("step 20",),
-        "for books in partitions if books.topic_id == row.topic_id}",
-        "for books in partitions if False}",
+        "for books in self.partitions if books.topic_id == self.row.topic_id}",
+        "for books in self.partitions if False}",
         ("test_all_malformed[duckdb]",),
     ),
     Mutant(

@@ -366,7 +366,7 @@ AIRFLOW = (
     Mutant(
         "books that don't close leave the run green",
         ("airflow", "step 20", "guarantee 4"),
-        "require_closed(identities, run.batch_id)",
+        "books.require_closed()",
         "pass",
         ("test_broken_books_fail_the_reconciler",),
     ),

@@ -19,7 +19,7 @@ from tests.support.records import Record, produce
 from tests.support.topics import Topics, unique_topic
 from topicledger.connection import Connection
 from topicledger.kafka.settings import KafkaSettings
-from topicledger.model.accounts import Accounts, require_closed
+from topicledger.model.accounts import Accounts
 from topicledger.model.identity import Run, batch_id
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.manifest import Manifest
@@ -156,11 +156,11 @@ class OneRun:
         """Step 20."""
         assert self.row is not None
         with closing(self.case.warehouse()) as warehouse:
-            row, snapshot, found = reconcile(warehouse, self.run.batch_id, self.row.plan_id)
-        require_closed(found, self.run.batch_id)
-        kafka_utils.publish_positions(self.case.kafka, self.case.pipeline.name, row, snapshot.partitions)
-        assert row.accounts is not None
-        return row.accounts
+            books = reconcile(warehouse, self.run.batch_id, self.row.plan_id)
+        books.require_closed()
+        kafka_utils.publish_positions(self.case.kafka, self.case.pipeline.name, books)
+        assert books.row.accounts is not None
+        return books.row.accounts
 
     def clean_up(self) -> None:
         """Step 21, by the glob of the DAG's shell command, or by what it calls for S3."""

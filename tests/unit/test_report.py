@@ -13,7 +13,7 @@ import pytest
 
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
 from topicledger.model.accounts import Accounts, Identity, PartitionBooks
-from topicledger.model.ledger import LedgerRow
+from topicledger.model.ledger import LedgerRow, ReconciledBooks
 from topicledger.model.manifest import Acceptance, Manifest, StagedFile, StagedPartition
 from topicledger.model.plan import OffsetRange, Receipt
 from topicledger.report import accounts_table, write_report
@@ -84,6 +84,10 @@ def acceptance_row() -> LedgerRow:
     )
 
 
+def books(row: LedgerRow | None = None, identities: tuple[Identity, ...] = HOLDS) -> ReconciledBooks:
+    return ReconciledBooks(row or ledger_row(), BOOKS, identities)
+
+
 class Elements(html.parser.HTMLParser):
     """Collects a page's elements and its text, as a browser would see them."""
 
@@ -107,12 +111,12 @@ class Elements(html.parser.HTMLParser):
 
 
 def page_of(folder: Path, row: LedgerRow, identities: tuple[Identity, ...]) -> Elements:
-    return Elements(write_report(folder, row, identities, BOOKS).html.read_text(encoding="utf-8"))
+    return Elements(write_report(folder, books(row, identities)).html.read_text(encoding="utf-8"))
 
 
 def test_table_of_closed_books() -> None:
     """The verdict first, then every account with its number, then the identities spelled out."""
-    table = accounts_table(ledger_row(), HOLDS)
+    table = accounts_table(books(ledger_row(), HOLDS))
     assert table.startswith("Books closed: 10 records of user_signups: 5 loaded, 1 duplicates, 1 dead letters,")
     for name in Accounts.__struct_fields__:
         assert f"\n  {name} " in table
@@ -123,7 +127,7 @@ def test_table_of_closed_books() -> None:
 
 def test_table_of_broken_books() -> None:
     """A broken identity is in the first line, marked in the list, and followed by what to do."""
-    table = accounts_table(ledger_row(), BROKEN)
+    table = accounts_table(books(ledger_row(), BROKEN))
     first = table.splitlines()[0]
     assert first.startswith("Books broken: ")
     assert first.endswith("Broken: I3.")
@@ -142,7 +146,7 @@ def test_every_identity_has_a_next_step(name: str) -> None:
 
 def test_nothing_is_claimed_without_identities() -> None:
     """A row whose identities were not evaluated isn't called closed."""
-    assert accounts_table(ledger_row(), ()).startswith("Books not checked: ")
+    assert accounts_table(books(ledger_row(), ())).startswith("Books not checked: ")
 
 
 def test_an_empty_batch_is_said_plainly() -> None:
@@ -150,12 +154,12 @@ def test_an_empty_batch_is_said_plainly() -> None:
     row = ledger_row()
     assert row.accounts is not None
     empty = msgspec.structs.replace(row, accounts=Accounts(0, 0, 0, 0, 0, 0, 0, 0, None, None, 0, 0, 0))
-    assert accounts_table(empty, HOLDS).startswith("Books closed: Nothing new to load from user_signups.")
+    assert accounts_table(books(empty, HOLDS)).startswith("Books closed: Nothing new to load from user_signups.")
 
 
 def test_an_acceptance_is_no_batch(tmp_path: Path) -> None:
     """A row that records an accepted loss has no accounts and says what was accepted."""
-    assert accounts_table(acceptance_row(), HOLDS).startswith("Loss accepted: ")
+    assert accounts_table(books(acceptance_row(), HOLDS)).startswith("Loss accepted: ")
     text = page_of(tmp_path, acceptance_row(), HOLDS).text
     assert "truncated:3:90:100" in text
     assert "set back by 10" in text
@@ -164,8 +168,8 @@ def test_an_acceptance_is_no_batch(tmp_path: Path) -> None:
 
 def test_hostile_text_stays_on_its_line() -> None:
     """A run id can't forge a line of the log or turn the terminal's colours."""
-    table = accounts_table(ledger_row(HOSTILE), HOLDS)
-    assert len(table.splitlines()) == len(accounts_table(ledger_row(), HOLDS).splitlines())
+    table = accounts_table(books(ledger_row(HOSTILE), HOLDS))
+    assert len(table.splitlines()) == len(accounts_table(books(ledger_row(), HOLDS)).splitlines())
     assert "\x1b" not in table
     assert "\u202e" not in table
     table.encode()
@@ -188,7 +192,7 @@ def test_the_page_needs_nothing_and_runs_nothing(tmp_path: Path) -> None:
 
 def test_the_page_says_what_the_table_says(tmp_path: Path) -> None:
     """Headline, names, ranges, accounts, identities, receipt, accepted losses and next steps are there."""
-    paths = write_report(tmp_path, ledger_row(), BROKEN, BOOKS)
+    paths = write_report(tmp_path, books(identities=BROKEN))
     text = Elements(paths.html.read_text()).text
     for said in (
         "Books broken",
@@ -212,7 +216,7 @@ def test_the_page_says_what_the_table_says(tmp_path: Path) -> None:
 
 def test_json_carries_the_row_as_the_ledger_has_it(tmp_path: Path) -> None:
     """The document holds outcome, row, identities and books, and reads back as the same row."""
-    paths = write_report(tmp_path, ledger_row(), HOLDS, BOOKS)
+    paths = write_report(tmp_path, books(identities=HOLDS))
     document = json.loads(paths.json.read_text())
     assert (document["report_version"], document["outcome"]) == (1, "closed")
     assert msgspec.convert(document["row"], LedgerRow, strict=False) == ledger_row()
@@ -224,8 +228,8 @@ def test_json_carries_the_row_as_the_ledger_has_it(tmp_path: Path) -> None:
 def test_a_repeat_replaces_both_files_and_leaves_nothing_else(tmp_path: Path) -> None:
     """A retry writes the same two names; the folder is private when it had to be made."""
     folder = tmp_path / "new" / "reports"
-    write_report(folder, ledger_row(), HOLDS, BOOKS)
-    paths = write_report(folder, ledger_row(), BROKEN, BOOKS)
+    write_report(folder, books(identities=HOLDS))
+    paths = write_report(folder, books(identities=BROKEN))
     assert sorted(path.name for path in folder.iterdir()) == sorted([paths.json.name, paths.html.name])
     assert json.loads(paths.json.read_text())["outcome"] == "broken"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -233,7 +237,7 @@ def test_a_repeat_replaces_both_files_and_leaves_nothing_else(tmp_path: Path) ->
 
 def test_a_failed_write_keeps_the_older_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk is a sentence, which may pass; the report that was there is untouched, no half file is left."""
-    paths = write_report(tmp_path, ledger_row(), HOLDS, BOOKS)
+    paths = write_report(tmp_path, books(identities=HOLDS))
     before = paths.json.read_bytes()
 
     def full(_descriptor: int) -> None:
@@ -244,7 +248,7 @@ def test_a_failed_write_keeps_the_older_report(tmp_path: Path, monkeypatch: pyte
         rf"writing the report in {tmp_path}: No space left on device .errno 28., [\d,]+ bytes .*are free in {tmp_path}"
     )
     with pytest.raises(RetriableError, match=said):
-        write_report(tmp_path, ledger_row(), BROKEN, BOOKS)
+        write_report(tmp_path, books(identities=BROKEN))
     assert paths.json.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -253,14 +257,14 @@ def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     """A path that can't be a folder is named."""
     (tmp_path / "reports").write_text("")
     with pytest.raises(SettingsError, match="reports"):
-        write_report(tmp_path / "reports", ledger_row(), HOLDS, BOOKS)
+        write_report(tmp_path / "reports", books(identities=HOLDS))
 
 
 def test_an_id_that_is_a_path_is_refused(tmp_path: Path) -> None:
     """An id from a tampered ledger can't lead out of the folder."""
     row = msgspec.structs.replace(ledger_row(), batch_id="../../etc/x")
     with pytest.raises(IntegrityError, match="etc"):
-        write_report(tmp_path, row, HOLDS, BOOKS)
+        write_report(tmp_path, books(row))
     assert list(tmp_path.iterdir()) == []
 
 

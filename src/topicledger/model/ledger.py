@@ -6,7 +6,7 @@ import datetime as dt
 
 import msgspec
 
-from topicledger.model.accounts import Accounts, PartitionBooks
+from topicledger.model.accounts import Accounts, Identity, PartitionBooks, require_closed
 from topicledger.model.manifest import Acceptance, Manifest
 from topicledger.model.plan import OffsetRange, Receipt
 
@@ -61,3 +61,30 @@ class LedgerSnapshot(msgspec.Struct, frozen=True):
 
     row: LedgerRow | None
     partitions: tuple[PartitionBooks, ...]
+
+
+class ReconciledBooks(msgspec.Struct, frozen=True):
+    """A batch's books as step 20 read them, whether they closed or not: what report, note and lag tools show.
+
+    Args:
+        row: The ledger row, of a batch and not of an acceptance: it has accounts and a manifest.
+        partitions: The whole target's books at that moment, of every topic_id.
+        identities: Every identity, for this batch and for the whole target.
+    """
+
+    row: LedgerRow
+    partitions: tuple[PartitionBooks, ...]
+    identities: tuple[Identity, ...]
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """The position of every partition of the batch's topic."""
+        return {books.partition: books.position for books in self.partitions if books.topic_id == self.row.topic_id}
+
+    def require_closed(self) -> None:
+        """Do nothing when every identity holds.
+
+        Raises:
+            IntegrityError: It names each identity that doesn't hold, with its numbers.
+        """
+        require_closed(self.identities, self.row.batch_id)

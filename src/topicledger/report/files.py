@@ -6,7 +6,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +14,7 @@ import msgspec
 
 from topicledger.disks import FULL, disk_failed
 from topicledger.errors import IntegrityError, SettingsError
-from topicledger.model.accounts import Identity, PartitionBooks
-from topicledger.model.ledger import LedgerRow
+from topicledger.model.ledger import LedgerRow, ReconciledBooks
 from topicledger.model.manifest import Manifest
 from topicledger.report.page import page
 from topicledger.report.verdict import verdict_on
@@ -33,19 +32,12 @@ class ReportPaths(NamedTuple):
     html: Path
 
 
-def write_report(
-    folder: Path,
-    row: LedgerRow,
-    identities: Sequence[Identity],
-    partitions: Sequence[PartitionBooks],
-) -> ReportPaths:
+def write_report(folder: Path, books: ReconciledBooks) -> ReportPaths:
     """Write `<batch_id>.<plan_id>.json` and `.html`; a repeat replaces them, and no reader ever sees a half.
 
     Args:
         folder: Made with mode 0700 when missing. Who may read reports is decided by its mode.
-        row: The ledger row.
-        identities: As they were evaluated for this row and for the whole target.
-        partitions: The target's books, of every topic_id.
+        books: The batch's books, closed or not.
 
     Returns:
         The two files.
@@ -55,14 +47,15 @@ def write_report(
         RetriableError: Its disk is full.
         IntegrityError: The row's batch_id or plan_id can't be a file's name, so it isn't one of ours.
     """
+    row = books.row
     stem = _stem(row)
     paths = ReportPaths(folder / f"{stem}.json", folder / f"{stem}.html")
     reasons = row.manifest.reasons if isinstance(row.manifest, Manifest) else {}
-    content = _document(row, identities, partitions, reasons)
+    content = _document(books, reasons)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _replace(paths.json, json.dumps(content, indent=2) + "\n")
-        _replace(paths.html, page(row, identities, partitions, reasons, paths.json.name))
+        _replace(paths.html, page(row, books.identities, books.partitions, reasons, paths.json.name))
     except OSError as error:
         if error.errno in FULL:
             lost = "the batch is loaded and its books are in the ledger"
@@ -82,21 +75,14 @@ def _stem(row: LedgerRow) -> str:
     return f"{row.batch_id}.{row.plan_id}"
 
 
-def _document(
-    row: LedgerRow,
-    identities: Sequence[Identity],
-    partitions: Sequence[PartitionBooks],
-    reasons: Mapping[str, int],
-) -> dict[str, Any]:
-    verdict = verdict_on(row, identities)
+def _document(books: ReconciledBooks, reasons: Mapping[str, int]) -> dict[str, Any]:
+    verdict = verdict_on(books.row, books.identities)
     return {
         "report_version": REPORT_VERSION,
         "outcome": verdict.outcome,
         "summary": verdict.summary,
         "next_steps": list(verdict.next_steps),
-        "row": msgspec.to_builtins(row),
-        "identities": msgspec.to_builtins(tuple(identities)),
-        "partitions": msgspec.to_builtins(tuple(partitions)),
+        **msgspec.to_builtins(books),
         "dead_letter_reasons": dict(reasons),
     }
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from topicledger.model.accounts import Identity
-from topicledger.model.ledger import LedgerRow
+from topicledger.model.ledger import LedgerRow, ReconciledBooks
 from topicledger.report.accounts import account_lines
 from topicledger.report.display import number, printable
 from topicledger.report.verdict import verdict_on
 
 
-def accounts_table(row: LedgerRow, identities: Sequence[Identity]) -> str:
+def accounts_table(books: ReconciledBooks) -> str:
     """Show a batch's verdict, accounts and identities as plain text.
 
     Args:
-        row: The ledger row; one of an acceptance has no accounts, and then none are shown.
-        identities: As `topicledger.model.accounts.identities` evaluated them, or a later repeat of it.
+        books: The batch's books, closed or not.
 
     Returns:
         Several lines without a final line break. Hostile text in it stays on its line.
     """
+    row, identities = books.row, books.identities
     verdict = verdict_on(row, identities)
     blocks = [[f"{verdict.headline}: {verdict.summary}", *_names(row)]]
     if row.accounts is not None:

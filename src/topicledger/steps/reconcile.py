@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from topicledger.crash_points import crash_point
 from topicledger.errors import IntegrityError
-from topicledger.model.accounts import (
-    AppliedCounts,
-    Books,
-    Identity,
-    StagedCounts,
-    identities,
-)
-from topicledger.model.ledger import LedgerRow, LedgerSnapshot
+from topicledger.model.accounts import Accounts, AppliedCounts, Books, StagedCounts, identities
+from topicledger.model.ledger import LedgerRow, LedgerSnapshot, ReconciledBooks
 from topicledger.model.manifest import Manifest
 from topicledger.retries import with_retries
 from topicledger.warehouse.contract import Warehouse
 
 
-def reconcile(
-    warehouse: Warehouse, batch_id: str, plan_id: str | None
-) -> tuple[LedgerRow, LedgerSnapshot, tuple[Identity, ...]]:
+def reconcile(warehouse: Warehouse, batch_id: str, plan_id: str | None) -> ReconciledBooks:
     """Repeat every identity for this batch and for the whole target.
 
     The terms come from the ledger row that the load committed and from the positions as they are now: another
@@ -31,7 +23,7 @@ def reconcile(
         plan_id: As the load pushed it.
 
     Returns:
-        The ledger row, the snapshot it was read in, and the identities, whether they hold or not.
+        The books, whether they close or not: `require_closed` stops where they don't.
 
     Raises:
         IntegrityError: The ledger doesn't have the batch, or the plan's id didn't come by XCom.
@@ -54,12 +46,11 @@ def reconcile(
             repeat="run",
             batch_id=batch_id,
         )
-    return row, snapshot, identities(_books(row, row.manifest, snapshot))
+    found = identities(_books(row, row.manifest, row.accounts, snapshot))
+    return ReconciledBooks(row, snapshot.partitions, found)
 
 
-def _books(row: LedgerRow, manifest: Manifest, snapshot: LedgerSnapshot) -> Books:
-    accounts = row.accounts
-    assert accounts is not None  # noqa: S101 - reconcile() checked it; this is for the type checker
+def _books(row: LedgerRow, manifest: Manifest, accounts: Accounts, snapshot: LedgerSnapshot) -> Books:
     return Books(
         manifest=manifest,
         receipt=row.receipt,
