@@ -34,7 +34,7 @@ def age(setting: Setting, batches: int = BATCHES, rows_a_batch: int = ROWS_A_BAT
     with closing(open_warehouse(setting.place, setting.pipeline)) as warehouse:
         warehouse.ensure_tables()
     each = rows_a_batch // PARTITIONS
-    if setting.warehouse == "duckdb":
+    if setting.kind == "duckdb":
         with closing(duckdb.connect(str(setting.place.host))) as opened:
             _write(Tables(setting.pipeline, DUCKDB), DUCKDB, opened.execute, batches, each)
     else:

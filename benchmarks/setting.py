@@ -8,16 +8,21 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from topicledger.connection import Connection
 from topicledger.kafka.settings import KafkaSettings
-from topicledger.model.identity import Run, batch_id
+from topicledger.model.identity import batch_id
 from topicledger.pipeline import Pipeline
 from topicledger.signups import SIGNUPS
 from topicledger.staged_files.root import LocalRoot
+
+if TYPE_CHECKING:
+    from topicledger.warehouse.contract import Warehouse
 
 AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 REGION = "eu-central-1"
@@ -35,7 +40,7 @@ class Setting:
         topic: The topic.
         records: How many records are on it, or are to be produced.
         folder: A private folder: staged files, the DuckDB file, what one task hands to the next.
-        warehouse: `duckdb`, `postgres`, `folder` or `s3`.
+        kind: `duckdb`, `postgres`, `folder` or `s3`.
         database: PostgreSQL's socket folder and database.
         endpoint: The emulator of S3.
     """
@@ -44,7 +49,7 @@ class Setting:
     topic: str
     records: int
     folder: str
-    warehouse: str = "duckdb"
+    kind: str = "duckdb"
     database: tuple[str, str] = ("", "")
     endpoint: str = ""
 
@@ -69,14 +74,25 @@ class Setting:
         return dataclasses.replace(SIGNUPS, topic=self.topic, staging_dir=str(Path(self.folder) / "staging"))
 
     @property
-    def root(self) -> LocalRoot:
+    def staging(self) -> LocalRoot:
         """The staging root."""
         return LocalRoot(self.pipeline.staging_dir)
 
+    run_id = "manual__1"
+    accept = ()
+
     @property
-    def run(self) -> Run:
+    def batch_id(self) -> str:
         """The run."""
-        return Run(batch_id(self.pipeline.name, "manual__1"), "manual__1")
+        return batch_id(self.pipeline.name, self.run_id)
+
+    @contextmanager
+    def warehouse(self) -> Iterator[Warehouse]:
+        """Open the warehouse."""
+        from topicledger.warehouse.choice import open_warehouse
+
+        with closing(open_warehouse(self.place, self.pipeline)) as warehouse:
+            yield warehouse
 
     @property
     def handed_on(self) -> Path:
@@ -99,11 +115,11 @@ class Setting:
     @property
     def place(self) -> Connection:
         """The warehouse's connection."""
-        if self.warehouse == "duckdb":
+        if self.kind == "duckdb":
             return Connection("warehouse_default", "duckdb", host=str(Path(self.folder) / "warehouse.duckdb"))
-        if self.warehouse == "folder":
+        if self.kind == "folder":
             return Connection("warehouse_default", "fs", extra={"path": str(Path(self.folder) / "lake")})
-        if self.warehouse == "s3":
+        if self.kind == "s3":
             extra = {"bucket": self.bucket, "prefix": "lake", "endpoint_url": self.endpoint, "region_name": REGION}
             return Connection("warehouse_default", "aws", login=S3_KEY, password=S3_KEY, extra=extra)
         host, name = self.database

@@ -12,18 +12,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
-import kafka_utils
 from benchmarks.bare_loads import bare_load_duckdb, bare_load_folder, bare_load_postgres, bare_load_s3
 from benchmarks.setting import AT, Setting
 from topicledger.simulation import simulate
+from topicledger.steps.consume import consume_batch
 from topicledger.steps.load import load_batch
+from topicledger.steps.produce import produce_batch
 from topicledger.steps.reconcile import reconcile
-from topicledger.warehouse.choice import open_warehouse
 
 
 def kcat(setting: Setting) -> float:
@@ -60,12 +59,9 @@ def _drained(setting: Setting, more: dict[str, int]) -> float:
 
 def consume(setting: Setting) -> float:
     """Steps 3 to 12: plan, read, judge, clean up, stage as CSV with checksum and sync, commit the offsets."""
-    with closing(open_warehouse(setting.place, setting.pipeline)) as warehouse:
-        started = time.perf_counter()
-        staged = kafka_utils.consume_batch(
-            setting.kafka, warehouse, setting.root, setting.pipeline, setting.run, receipt=None
-        )
-        seconds = time.perf_counter() - started
+    started = time.perf_counter()
+    staged = consume_batch(setting, None)
+    seconds = time.perf_counter() - started
     setting.handed_on.write_bytes(msgspec.json.encode([staged.rows_path, staged.handle]))
     return seconds
 
@@ -73,12 +69,10 @@ def consume(setting: Setting) -> float:
 def load(setting: Setting) -> float:
     """Steps 13 to 19: check, copy, remove duplicates, dead letters, identities, ledger, commit."""
     rows_path, handle = json.loads(setting.handed_on.read_bytes())
-    with closing(open_warehouse(setting.place, setting.pipeline)) as warehouse:
-        started = time.perf_counter()
-        row = load_batch(warehouse, setting.root, setting.run.batch_id, rows_path, handle)
-        seconds = time.perf_counter() - started
-    with closing(open_warehouse(setting.place, setting.pipeline)) as warehouse:
-        accounts = reconcile(warehouse, setting.run.batch_id, row.plan_id).row.accounts
+    started = time.perf_counter()
+    row = load_batch(setting, rows_path, handle)
+    seconds = time.perf_counter() - started
+    accounts = reconcile(setting, row.plan_id).row.accounts
     if accounts is None or accounts.records != setting.records:
         raise ValueError(f"{accounts} of {setting.records} records")
     return seconds
@@ -88,7 +82,7 @@ def produce(setting: Setting) -> float:
     """Steps 1 and 2: simulate, produce with headers, idempotent, acks from all, every delivery report counted."""
     records = simulate(setting.records, malformed=0.01, seed=1, run_key="bench", at=AT)
     started = time.perf_counter()
-    receipt = kafka_utils.produce_batch(setting.kafka, setting.topic, setting.run, records)
+    receipt = produce_batch(setting, records)
     seconds = time.perf_counter() - started
     if receipt.acked != setting.records:
         raise ValueError(f"{receipt.acked} of {setting.records} acknowledged")

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from xdist.remote import Producer  # type: ignore[import-untyped] # ships no types
 
@@ -24,6 +25,12 @@ from tests.support.spread import Spread, rank, repeats
 from tests.support.steps import Case, make_case
 from tests.support.topics import Topics
 from topicledger.connection import Connection
+
+# How long an example takes depends on what else the machine does, and is nobody's failure.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -38,9 +38,10 @@ def call(case: dict[str, Any]) -> dict[str, Any]:
     """Call one task in its environment."""
     before = dict(os.environ)
     os.environ.update(case["environment"])
-    constants = case.get("constants", {})
-    before_them = {name: getattr(user_etl_dag, name) for name in constants}
-    vars(user_etl_dag).update(constants)
+    ledger = user_etl_dag.SIGNUPS
+    declared = ledger._declared
+    ledger._declared = case.get("pipeline", declared)
+    vars(ledger).pop("pipeline", None)
     context = {
         "params": {
             "events": case["events"],
@@ -59,7 +60,7 @@ def call(case: dict[str, Any]) -> dict[str, Any]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-        vars(user_etl_dag).update(before_them)
+        ledger._declared = declared
     return {"types": [], "message": ""}
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from airflow.sdk.log import redact  # type: ignore[attr-defined] # re-exported there
 
 import user_etl_dag
+from topicledger.airflow import LedgerRun
 
 THEN = dt.datetime(2020, 2, 2, tzinfo=dt.UTC)
 
@@ -53,7 +54,9 @@ def reconcile(case: dict[str, Any]) -> dict[str, Any]:
 def run_times() -> list[str]:
     """The time of a scheduled run, and of one without a logical date."""
     runs = [SimpleNamespace(logical_date=THEN, run_after=None), SimpleNamespace(logical_date=None, run_after=THEN)]
-    return [user_etl_dag._run_time({"dag_run": run}).isoformat() for run in runs]
+    for run in runs:
+        run.run_id = "manual"
+    return [LedgerRun(user_etl_dag.SIGNUPS, {"dag_run": run, "params": {}}).at.isoformat() for run in runs]
 
 
 def main(given: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,9 @@ import airflow.configuration
 from airflow.executors.executor_loader import ExecutorLoader, _executor_names
 from airflow.sdk import BaseHook
 
-import user_etl_dag
+from topicledger.airflow import connections
+from topicledger.signups import SIGNUPS
+from topicledger.warehouse.choice import open_warehouse
 
 
 def places(environment: dict[str, str]) -> list[str]:
@@ -45,17 +47,16 @@ def connection(text: str) -> dict[str, Any] | None:
 
 
 def executors(setting: str) -> dict[str, Any]:
-    """Which classes Airflow takes that setting for, and what the DAG file makes of it."""
+    """Which classes Airflow takes that setting for, and what the product makes of it."""
     os.environ |= {"AIRFLOW__CORE__EXECUTOR": setting, "AIRFLOW__CORE__MULTI_TEAM": "True"}
     _executor_names.clear()
     names = ExecutorLoader.get_executor_names(validate_teams=False)
-    return {"classes": [name.module_path for name in names], "elsewhere": user_etl_dag._may_run_elsewhere()}
+    return {"classes": [name.module_path for name in names], "elsewhere": connections._may_run_elsewhere()}
 
 
 if __name__ == "__main__":
     given = json.load(sys.stdin)
-    with user_etl_dag._warehouse(user_etl_dag._pipeline()) as warehouse:
-        warehouse.ensure_tables()
+    open_warehouse(connections.warehouse_connection("warehouse_default"), SIGNUPS).ensure_tables()
     answers = {
         "connections": [connection(text) for text in given["connections"]],
         "executors": [executors(setting) for setting in given["executors"]],

@@ -37,12 +37,15 @@ from airflow.serialization.serialized_objects import DagSerialization  # noqa: E
 CLIENTS = ("confluent_kafka", "pyarrow", "duckdb", "psycopg", "airflow.providers.apache.kafka.hooks")
 PLACES = ("", "team_a", "packed.zip")
 """The folder that Airflow looks into, one below it, and a zip in it."""
-HEAVY = ("confluent_kafka", "pyarrow", "duckdb", "psycopg", "kafka_utils")
+HEAVY = ("confluent_kafka", "pyarrow", "duckdb", "psycopg", "topicledger.steps")
 
 
 def main(shipped: Path, engine: Path, scratch: Path) -> dict[str, Any]:
     """Parse in each situation; the engine becomes importable after the first."""
     found: dict[str, Any] = {"without_engine": _import_errors(_folder(scratch / "without_engine", shipped, 2))}
+    # Airflow parses each time in a process that hasn't looked before.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "topicledger"]:
+        del sys.modules[name]
     sys.path.append(str(engine))
     found["blocked"] = _block(CLIENTS)
     found["alone"] = _import_errors(_folder(scratch / "alone", shipped, 1))
@@ -109,10 +112,10 @@ def _used(bundle: Path, place: str, shipped: Path, engine: Path | None = None) -
             return {"import_errors": "\n".join(bag.import_errors.values())}
         (dag,) = bag.dags.values()
         task: Any = dag.task_dict["reconcile_batch"]
-        names = task.python_callable.__globals__
-        pipeline = names["_pipeline"]()
+        names = sys.modules[task.python_callable.__module__]
+        pipeline = names.SIGNUPS.pipeline
         engine_of = sys.modules[type(pipeline).__module__].__file__
-        return {"kafka_side": names["_kafka_utils"]().WHOSE, "table": pipeline.table, "engine": engine_of}
+        return {"kafka_side": names.kafka_utils().WHOSE, "table": pipeline.table, "engine": engine_of}
 
 
 def _shipped(folder: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import subprocess
@@ -18,6 +17,7 @@ from tests.support.places import duckdb_file
 from tests.support.records import sign_ups
 from tests.support.steps import Case, OneRun, make_case
 from tests.support.topics import Topics
+from topicledger.airflow.ledger import Ledger
 
 DAG_ID = "robust_kafka_etl_pipeline"
 SECRETS = {"sasl.username": "planted-user", "ssl.key.pem": "planted-key"}
@@ -96,11 +96,8 @@ def test_secrets_of_the_extra_are_masked(closed: dict[str, Any]) -> None:
 
 
 def clean_up(folder: Path, batch_id: str) -> None:
-    """Run the shell command of the DAG file as its operator does."""
-    tree = ast.parse((DAGS / "user_etl_dag.py").read_text())
-    [command] = [
-        ast.literal_eval(k.value) for k in ast.walk(tree) if isinstance(k, ast.keyword) and k.arg == "bash_command"
-    ]
+    """Run the shell command as its operator does."""
+    command = Ledger("topicledger.signups:SIGNUPS").clean_up()["bash_command"]
     environment = {"PATH": os.environ["PATH"], "STAGING_DIR": str(folder), "BATCH_ID": batch_id}
     subprocess.run(["bash", "-c", command], env=environment, check=True, capture_output=True)
 

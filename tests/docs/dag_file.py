@@ -8,19 +8,8 @@ from collections.abc import Iterator
 from tests.docs.pages import parsed
 
 TREE = parsed("dags/user_etl_dag.py")
-
-
-def constants() -> dict[str, str]:
-    """Give the public constants, each with its source text."""
-    found = {}
-    for node in TREE.body:
-        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
-        for target in targets:
-            if isinstance(target, ast.Name) and target.id.isupper() and not target.id.startswith("_"):
-                assert isinstance(node, ast.Assign | ast.AnnAssign)
-                assert node.value is not None
-                found[target.id] = ast.unparse(node.value)
-    return found
+_SHARED = parsed("src/topicledger/airflow/dags.py")
+_RUN = parsed("src/topicledger/airflow/run.py")
 
 
 def _calls(name: str) -> Iterator[ast.Call]:
@@ -42,15 +31,23 @@ def task_ids() -> set[str]:
 def params() -> dict[str, object]:
     """Give the params, each with its default."""
     (dag,) = _calls("DAG")
-    declared = _keyword(dag, "params")
-    assert isinstance(declared, ast.Dict)
-    return {
-        ast.literal_eval(key): ast.literal_eval(value.args[0])
-        for key, value in zip(declared.keys, declared.values, strict=True)
-        if key is not None and isinstance(value, ast.Call)
-    }
+    (shared,) = (
+        node.value
+        for node in _SHARED.body
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "LEDGER_PARAMS"
+    )
+    found: dict[str, object] = {}
+    for declared in (_keyword(dag, "params"), shared):
+        assert isinstance(declared, ast.Dict)
+        found |= {
+            ast.literal_eval(key): ast.literal_eval(value.args[0])
+            for key, value in zip(declared.keys, declared.values, strict=True)
+            if key is not None and isinstance(value, ast.Call)
+        }
+    return found
 
 
 def xcom_keys() -> set[str]:
     """Give the keys that the tasks push."""
-    return {ast.literal_eval(value) for call in _calls("xcom_push") if (value := _keyword(call, "key")) is not None}
+    calls = [node for tree in (TREE, _RUN) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return {str(k.arg) for call in calls if ast.unparse(call.func).endswith(".push") for k in call.keywords}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 
-from tests.docs import dag_file
 from tests.docs.messages import all_templates, raised
 from tests.docs.pages import first_spans, parsed, read, section, spans, table, tables
 from topicledger import errors
@@ -106,9 +105,10 @@ def test_the_classes_are_those_that_end_a_task() -> None:
 
 def test_the_retries_are_those_of_the_dag_file() -> None:
     """Number and longest pause of the retries are the DAG file's; the step's own patience is the engine's."""
-    constants = dag_file.constants()
-    assert f"retries, {constants['RETRIES']} times by default" in OPERATIONS
-    assert constants["MAX_RETRY_DELAY"] == "dt.timedelta(minutes=10)"
+    shared = read("src/topicledger/airflow/dags.py")
+    assert '"retries": 3,' in shared
+    assert "retries, 3 times by default" in OPERATIONS
+    assert '"max_retry_delay": dt.timedelta(minutes=10),' in shared
     assert "pauses of up to 10 minutes" in OPERATIONS
     assert RETRY_S == 30
     assert "by itself for 30 s" in OPERATIONS

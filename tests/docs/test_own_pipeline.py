@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, fences, parsed, read, spans, table
+from tests.docs.pages import ROOT, fences, parsed, read
 from topicledger.connection import Connection
 from topicledger.events.judge import Judge
 from topicledger.model.records import Chunk
@@ -109,20 +109,3 @@ def test_airflow_takes_the_example_for_no_dag_file() -> None:
     """Airflow looks into files of the dags folder that hold both its words; the example doesn't."""
     text = EXAMPLE.read_text().lower()
     assert not ("dag" in text and "airflow" in text)
-
-
-def test_the_copied_dag_file_is_changed_as_the_page_says(payments: Pipeline) -> None:
-    """Each line that the page replaces is in the DAG file once, and the copy fits the declaration."""
-    copy = read("dags/user_etl_dag.py")
-    for old, new in ((spans(row[0])[0], spans(row[1])[0]) for row in table(PAGE, "2. Give it a DAG")):
-        assert copy.splitlines().count(old) == 1, old
-        copy = copy.replace(f"\n{old}\n", f"\n{new}\n")
-    values = {
-        node.targets[0].id: ast.literal_eval(node.value)
-        for node in ast.parse(copy).body
-        if isinstance(node, ast.Assign)
-        and isinstance(node.targets[0], ast.Name)
-        and isinstance(node.value, ast.Constant)
-    }
-    assert (values["DAG_ID"], values["TOPIC"], values["TABLE"]) == (payments.name, payments.topic, payments.table)
-    assert values["PIPELINE"] == f"{EXAMPLE.stem}:PAYMENTS"

@@ -1,4 +1,4 @@
-"""Copies of the shipped DAG file, each with its constants replaced as a user would for a pipeline of their own."""
+"""Copies of the shipped DAG file, each with a declaration of its own."""
 
 from __future__ import annotations
 
@@ -50,24 +50,27 @@ class DagCopy:
         """The staging folder that no other copy has."""
         return self.stack / "staging" / self.dag_id
 
-    def write(self, dags_folder: Path, changes: Mapping[str, str] | None = None) -> None:
+    def declared(self) -> Mapping[str, str]:
+        """What its pipeline declares other than the shipped one."""
+        return {"name": self.dag_id, "topic": self.topic, "table": self.table, "staging_dir": str(self.staging_dir)}
+
+    def write(
+        self, dags_folder: Path, changes: Mapping[str, str] | None = None, declared: Mapping[str, object] | None = None
+    ) -> None:
         """Write the copy; `kafka_utils.py` lies beside it.
 
         Args:
             dags_folder: Where Airflow looks.
             changes: Lines to be found once each, to the lines that replace them.
+            declared: What its pipeline declares beyond that.
         """
         self.staging_dir.mkdir(parents=True, mode=0o700)
         text = (SHIPPED / "user_etl_dag.py").read_text()
-        constants = {
-            "DAG_ID": self.dag_id,
-            "TOPIC": self.topic,
-            "TABLE": self.table,
-            "WAREHOUSE_CONN_ID": self.warehouse_conn_id,
-            "STAGING_DIR": str(self.staging_dir),
-        }
-        for name, value in constants.items():
-            text = _replaced(rf"^{name} = .*$", f'{name} = "{value}"', text)
+        text = _replaced(r"^WAREHOUSE_CONN_ID = .*$", f'WAREHOUSE_CONN_ID = "{self.warehouse_conn_id}"', text)
+        text = _replaced(r'dag_id="robust_kafka_etl_pipeline"', f'dag_id="{self.dag_id}"', text)
+        declared = {**self.declared(), **(declared or {})}
+        own = f"import dataclasses, topicledger.signups as s; OWN = dataclasses.replace(s.SIGNUPS, **{declared!r})"
+        text = _replaced(r'^SIGNUPS = Ledger\("topicledger.signups:SIGNUPS",', f"{own}\nSIGNUPS = Ledger(OWN,", text)
         # Only the test decides when there is a run.
         text = _replaced(r'schedule="@daily"', "schedule=None", text)
         for line, other in (changes or {}).items():

@@ -85,8 +85,7 @@ def pods(
     for case in places:
         copy = DagCopy(case, folder)
         root = "/tmp" if case == "folder" else url
-        changes = {f'STAGING_DIR = "{copy.staging_dir}"': f'STAGING_DIR = "{root}"'}
-        copy.write(dags, {**changes, f'TABLE = "{copy.table}"': f'TABLE = "{TABLE}"'})
+        copy.write(dags, declared={"staging_dir": root, "table": TABLE})
         topics.create(copy.topic, partitions=3)
     servers = [Path(place.host) for place in places.values() if place.host]
     image = [folder, ROOT, Path(sys.prefix), *servers]

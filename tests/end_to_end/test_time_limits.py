@@ -15,9 +15,10 @@ from tests.support.topics import wait_for
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 DAG_CHANGES = {
-    "CONSUME_TIMEOUT = dt.timedelta(minutes=30)": "CONSUME_TIMEOUT = dt.timedelta(seconds=40)",
-    "        python_callable=load_staged_data,": (
-        "        python_callable=load_staged_data,\n        execution_timeout=CONSUME_TIMEOUT,"
+    "        execution_timeout=dt.timedelta(minutes=30),": "        execution_timeout=dt.timedelta(seconds=40),",
+    '    load = PythonOperator(task_id="load_staged_data", python_callable=load_staged_data)': (
+        '    load = PythonOperator(task_id="load_staged_data", python_callable=load_staged_data,'
+        " execution_timeout=dt.timedelta(seconds=40))"
     ),
 }
 """Seconds instead of minutes, and one for the load, which has none."""

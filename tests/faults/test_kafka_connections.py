@@ -11,14 +11,12 @@ from typing import Any
 
 import pytest
 
-from kafka_utils import consume_batch, produce_batch
 from tests.support.records import Record, aborted, sign_ups
 from tests.support.steps import Case, OneRun, run_steps
 from tests.support.topics import LIMIT_S
 from topicledger import retries
 from topicledger.errors import RetriableError, SettingsError, TopicLedgerError
 from topicledger.kafka import topic
-from topicledger.kafka.settings import KafkaSettings
 
 
 @pytest.fixture
@@ -112,7 +110,7 @@ def test_record_larger_than_the_topic_allows(duckdb_case: Case) -> None:
     case.topics.create(topic, 1, {"max.message.bytes": "1000"})
     limits = r"key b'large' has 5005 bytes; the client allows 1000000 \(message.max.bytes\), the topic 1000 \("
     with pytest.raises(SettingsError, match=limits):
-        produce_batch(case.kafka, topic, OneRun(case).run, [(b"large", Random(0).randbytes(5_000))])
+        OneRun(case.changed(topic=topic)).produce([(b"large", Random(0).randbytes(5_000))])
 
 
 def test_a_malformed_record_in_the_simulation_is_no_error(duckdb_case: Case) -> None:
@@ -135,7 +133,6 @@ def test_nothing_to_produce(duckdb_case: Case) -> None:
 
 def test_malformed_acceptance(duckdb_case: Case) -> None:
     """An entry of `accept` that no error printed stops the step before it contacts anything."""
-    unreachable = KafkaSettings("kafka_default", {"bootstrap.servers": "127.0.0.1:1"})
-    case, run = duckdb_case, OneRun(duckdb_case)
+    unreachable = duckdb_case.with_extra({"bootstrap.servers": "127.0.0.1:1"})
     with pytest.raises(SettingsError, match="'everything'"):
-        consume_batch(unreachable, case.warehouse(), case.root, case.pipeline, run.run, None, ["everything"])
+        OneRun(unreachable).consume(["everything"])

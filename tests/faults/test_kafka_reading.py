@@ -90,7 +90,7 @@ def test_another_consumer_in_the_runs_group(duckdb_case: Case) -> None:
     case = duckdb_case
     case.send(sign_ups(range(40), partitions=2))
     run = OneRun(case)
-    with member(case, f"{case.pipeline.name}.{run.run.batch_id}"), member(case, case.pipeline.name):
+    with member(case, f"{case.pipeline.name}.{run.batch_id}"), member(case, case.pipeline.name):
         assert run.finish().loaded == 40
         case.send(sign_ups(range(40, 50), partitions=2))
         assert run_steps(case, "manual__2").accounts.loaded == 10

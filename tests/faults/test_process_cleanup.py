@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import signal
 import subprocess
@@ -10,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-DAG_FILE = Path(__file__).parents[2] / "dags" / "user_etl_dag.py"
+from topicledger.airflow.ledger import Ledger
+
 BATCH, OTHER = "0123456789abcdef", "fedcba9876543210"
 SUFFIXES = ("csv", "dead_letters.csv", "tombstones.csv", "jumps.csv", "manifest.json", "receipt.json", "csv.part")
 
@@ -23,14 +23,7 @@ kill -KILL 0
 
 def shell_command() -> str:
     """Give the command of the DAG's BashOperator."""
-    (command,) = (
-        ast.literal_eval(keyword.value)
-        for node in ast.walk(ast.parse(DAG_FILE.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "BashOperator"
-        for keyword in node.keywords
-        if keyword.arg == "bash_command"
-    )
-    return str(command)
+    return str(Ledger("topicledger.signups:SIGNUPS").clean_up()["bash_command"])
 
 
 def clean_up(folder: Path, path: str = os.defpath) -> int:

@@ -104,7 +104,7 @@ def test_killed_while_consuming(duckdb_case: Case, crash_dir: Path, point: str) 
     assert run.staged is None
     assert Path(str(case.place.host)).exists() == (point in ("step-04.tables_there", "step-12.staged"))
     assert any(path.name.endswith(".manifest.json") for path in case.staged_files()) == (point == "step-12.staged")
-    group = f"{case.pipeline.name}.{run.run.batch_id}"
+    group = f"{case.pipeline.name}.{run.batch_id}"
     assert case.topics.committed(group, case.topic) == {}
     assert run_step(run, "consume")
     finish_and_require_all(run, 300)

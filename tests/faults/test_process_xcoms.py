@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from typing import Any
 
 import msgspec
 import pytest
 
-import kafka_utils
 from tests.support.records import sign_ups
 from tests.support.steps import Case, OneRun, make_case
 from tests.support.topics import Topics
@@ -17,6 +15,7 @@ from topicledger.connection import Connection
 from topicledger.errors import IntegrityError
 from topicledger.model.plan import OffsetRange
 from topicledger.staged_files.receipts import pushed_receipt, received_receipt
+from topicledger.steps.produce import produce_batch
 from topicledger.steps.reconcile import reconcile
 
 PARTITIONS = 300
@@ -52,8 +51,8 @@ def test_a_plan_that_is_missing_or_changed(duckdb_case: Case, plan_id: str | Non
     run.produce(BATCH)
     run.consume()
     run.load()
-    with closing(duckdb_case.warehouse()) as warehouse, pytest.raises(IntegrityError, match=says):
-        reconcile(warehouse, run.run.batch_id, plan_id)
+    with pytest.raises(IntegrityError, match=says):
+        reconcile(run, plan_id)
     run.load()
     run.reconcile()
     duckdb_case.oracle().require_every_record_once()
@@ -65,9 +64,9 @@ def test_a_topic_of_many_partitions(topics: Topics, place: Connection, tmp_path:
     """With 300 partitions the receipt is a staged file; once that is cleaned up, producing again is what helps."""
     case = make_case(topics, place, tmp_path, partitions=PARTITIONS)
     run = OneRun(case)
-    receipt = kafka_utils.produce_batch(case.kafka, case.topic, run.run, BATCH)
+    receipt = produce_batch(run, BATCH)
     assert len(receipt.ranges) == PARTITIONS
-    root, batch = case.root, run.run.batch_id
+    root, batch = case.root, run.batch_id
     pushed = json.loads(json.dumps(pushed_receipt(receipt, root, batch)))
     assert len(json.dumps(pushed)) < 2_000
     [file] = case.staged_files()

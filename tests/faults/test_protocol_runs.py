@@ -21,7 +21,7 @@ def test_cleared_run_with_new_records(case: Case) -> None:
     case.send(sign_ups(range(100, 130), partitions=2))
     accounts = run.finish()
     assert (accounts.records, accounts.loaded, accounts.already_loaded) == (30, 30, 0)
-    found = query(case.place, f"SELECT plan_id FROM topicledger_batches WHERE batch_id = '{run.run.batch_id}'")
+    found = query(case.place, f"SELECT plan_id FROM topicledger_batches WHERE batch_id = '{run.batch_id}'")
     assert len(set(found)) == 2
     case.oracle().require_every_record_once()
 

@@ -235,7 +235,7 @@ def test_of_a_repeated_key_the_last_wins(loaded: Loaded) -> None:
 
 def test_each_loaded_value_is_the_sent_one(loaded: Loaded) -> None:
     """A loaded row has every field of its record, its own coordinates and the batch's id."""
-    batch = loaded.run.run.batch_id
+    batch = loaded.run.batch_id
     [row] = query(
         loaded.case.place,
         "SELECT CAST(event_id AS varchar), username, country, plan, source, marketing_opt_in, _batch_id "

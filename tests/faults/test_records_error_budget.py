@@ -38,7 +38,7 @@ def _refused(case: Case, name: str) -> str:
     assert not stopped.value.retriable
     assert case.staged_files() == []
     assert query(case.place, LOADED) == before
-    group = f"{case.pipeline.name}.{run.run.batch_id}"
+    group = f"{case.pipeline.name}.{run.batch_id}"
     assert set(case.topics.committed(group, case.topic).values()) <= {-1001}
     return str(stopped.value)
 

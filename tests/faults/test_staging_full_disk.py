@@ -56,7 +56,7 @@ def require_nothing_staged(run: OneRun) -> None:
     """No file, finished or not, no offset committed, no position moved."""
     case = run.case
     assert case.staged_files() == []
-    assert case.topics.committed(f"{case.pipeline.name}.{run.run.batch_id}", case.topic) == {}
+    assert case.topics.committed(f"{case.pipeline.name}.{run.batch_id}", case.topic) == {}
     assert {position for (position,) in query(case.place, "SELECT position FROM topicledger_positions")} == {0}
 
 

@@ -43,7 +43,7 @@ def require_not_loaded(run: OneRun, orphan: Path) -> None:
     """Even with a handle made for them, the files without a manifest are no batch."""
     assert run.staged is not None
     stem = str(orphan.with_name(".".join(orphan.name.split(".")[:2])))
-    handle = ManifestHandle(f"{stem}.manifest.json", "0" * 64, run.run.batch_id, run.staged.handle.plan_id)
+    handle = ManifestHandle(f"{stem}.manifest.json", "0" * 64, run.batch_id, run.staged.handle.plan_id)
     staged = dataclasses.replace(run.staged, rows_path=f"{stem}.csv", handle=handle)
     with pytest.raises(IntegrityError, match="is gone and the ledger doesn't have its plan"):
         dataclasses.replace(run, staged=staged).load()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import subprocess
 from pathlib import Path
@@ -12,9 +11,8 @@ import pytest
 from tests.support.looking import query
 from tests.support.records import sign_ups
 from tests.support.steps import Case, OneRun
+from topicledger.airflow.ledger import Ledger
 from topicledger.staged_files.folder import is_staged_name
-
-DAG_FILE = Path(__file__).parents[2] / "dags" / "user_etl_dag.py"
 
 EVERYTHING = "../~root/.:+*?[!a]{a,b};$(touch planted)`touch planted`&&touch planted|'\"\\%s{{ 1 }}\n--é"
 
@@ -41,16 +39,13 @@ IDS = [
 
 
 def shell_command() -> str:
-    """The clean-up's command, as the DAG file has it."""
-    for node in ast.walk(ast.parse(DAG_FILE.read_text())):
-        if isinstance(node, ast.keyword) and node.arg == "bash_command":
-            return str(ast.literal_eval(node.value))
-    raise AssertionError(f"{DAG_FILE} has no bash_command")
+    """Give the command of the DAG's BashOperator."""
+    return str(Ledger("topicledger.signups:SIGNUPS").clean_up()["bash_command"])
 
 
 def clean_up(run: OneRun) -> None:
     """Run the clean-up's command as the BashOperator does."""
-    environment = {"STAGING_DIR": run.case.pipeline.staging_dir, "BATCH_ID": run.run.batch_id}
+    environment = {"STAGING_DIR": run.case.pipeline.staging_dir, "BATCH_ID": run.batch_id}
     subprocess.run(["bash", "-c", shell_command()], env={**os.environ, **environment}, check=True)
 
 
@@ -65,11 +60,11 @@ def require_harmless(case: Case, name: str, number: int) -> None:
     assert run.load().loaded == 1
     run.reconcile()
     clean_up(run)
-    assert {path.name.split(".")[0] for path in case.staged_files()} == {"decoy", f"kafka_staging_{other.run.batch_id}"}
+    assert {path.name.split(".")[0] for path in case.staged_files()} == {"decoy", f"kafka_staging_{other.batch_id}"}
     clean_up(other)
     assert case.staged_files() == [folder / "decoy"]
     stored = query(case.place, "SELECT batch_id, run_id FROM topicledger_batches")
-    assert (run.run.batch_id, name) in stored
+    assert (run.batch_id, name) in stored
 
 
 @pytest.mark.fault(72, "goes on")
@@ -90,5 +85,5 @@ def test_each_id(case: Case) -> None:
     (Path(case.pipeline.staging_dir) / "decoy").touch()
     for number, name in enumerate(IDS):
         require_harmless(case, name, number)
-    assert len({OneRun(case, name).run.batch_id for name in IDS}) == len(IDS)
+    assert len({OneRun(case, name).batch_id for name in IDS}) == len(IDS)
     case.oracle().require_every_record_once()

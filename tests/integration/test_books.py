@@ -7,15 +7,13 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-import msgspec
 import pytest
 
 from tests.support.falsified import Falsified
 from tests.support.looking import count, query
 from tests.support.records import Record, aborted, good, sign_ups
-from tests.support.steps import Case, OneRun
+from tests.support.steps import Case, OneRun, OpenedRun
 from topicledger.errors import IntegrityError
-from topicledger.steps.load import load_batch
 from topicledger.steps.reconcile import reconcile
 
 pytestmark = pytest.mark.both_databases
@@ -58,15 +56,8 @@ def require_refused(run: OneRun, identity: str, load: Callable[[], object]) -> N
 
 
 def load_falsified(run: OneRun, method: str, term: str) -> None:
-    assert run.staged is not None
     with closing(run.case.warehouse()) as warehouse:
-        load_batch(
-            Falsified(warehouse, method, term),
-            run.case.root,
-            run.run.batch_id,
-            run.staged.rows_path,
-            msgspec.to_builtins(run.staged.handle),
-        )
+        OpenedRun(**vars(run), opened=Falsified(warehouse, method, term)).load()
 
 
 @pytest.mark.parametrize("term", ["rows", "dead_letters", "tombstones", "distinct_coordinates", "outside_plan"])
@@ -161,8 +152,7 @@ def test_damaged_ledger(duckdb_case: Case, damage: str, identity: str) -> None:
     run.reconcile()
     query(case.place, damage)
     assert run.row is not None
-    with closing(case.warehouse()) as warehouse:
-        books = reconcile(warehouse, run.run.batch_id, run.row.plan_id)
+    books = reconcile(run, run.row.plan_id)
     with pytest.raises(IntegrityError, match=f"{identity}: "):
         books.require_closed()
 

@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-import kafka_utils
 from tests.support.records import sign_ups
 from tests.support.steps import Case, OneRun
 from topicledger.errors import IntegrityError, RetriableError
 from topicledger.kafka.offsets import commit_group
 from topicledger.model.accounts import PartitionBooks
 from topicledger.model.ledger import ReconciledBooks
+from topicledger.steps import consume
+from topicledger.steps.reconcile import show_positions
 
 
 def test_offsets_wait_for_the_manifest(duckdb_case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,13 +23,13 @@ def test_offsets_wait_for_the_manifest(duckdb_case: Case, monkeypatch: pytest.Mo
     case = duckdb_case
     case.send(sign_ups(range(6), partitions=2))
     run = OneRun(case)
-    group = f"{case.pipeline.name}.{run.run.batch_id}"
+    group = f"{case.pipeline.name}.{run.batch_id}"
     seen = {}
 
     def passing(point: str) -> None:
         seen[point] = case.topics.committed(group, case.topic)
 
-    monkeypatch.setattr(kafka_utils, "crash_point", passing)
+    monkeypatch.setattr(consume, "crash_point", passing)
     run.consume()
     assert seen["step-12.files_renamed"] == seen["step-12.staged"] == {}
     assert seen["step-12.offsets_committed"] == {0: 3, 1: 3}
@@ -47,9 +48,9 @@ def test_offsets_are_committed_at_the_second_try(duckdb_case: Case, monkeypatch:
             raise RetriableError("Coordinator load in progress")
         commit_group(*arguments)
 
-    monkeypatch.setattr(kafka_utils, "commit_group", busy_at_first)
+    monkeypatch.setattr(consume, "commit_group", busy_at_first)
     run.consume()
-    assert case.topics.committed(f"{case.pipeline.name}.{run.run.batch_id}", case.topic) == {0: 3, 1: 3}
+    assert case.topics.committed(f"{case.pipeline.name}.{run.batch_id}", case.topic) == {0: 3, 1: 3}
 
 
 def test_a_batch_staged_for_another_table(duckdb_case: Case) -> None:
@@ -71,8 +72,7 @@ def test_offsets_that_cannot_be_shown_fail_nothing(duckdb_case: Case, caplog: py
     run.load()
     assert run.row is not None
     row = msgspec.structs.replace(run.row, topic="no.such.topic")
+    books = ReconciledBooks(row, (PartitionBooks(row.topic_id, 0, 0, 5, 5),), ())
     with caplog.at_level(logging.WARNING):
-        kafka_utils.publish_positions(
-            case.kafka, "lag", ReconciledBooks(row, (PartitionBooks(row.topic_id, 0, 0, 5, 5),), ())
-        )
-    assert "the offsets of group lag could not be set" in " ".join(caplog.messages)
+        show_positions(run, books)
+    assert f"the offsets of group {case.pipeline.name} could not be set" in " ".join(caplog.messages)

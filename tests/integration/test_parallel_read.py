@@ -101,7 +101,7 @@ def test_a_killed_reading_process(duckdb_case: Case, tmp_path: Path, monkeypatch
         run.consume()
     assert case.staged_files() == []
     assert reading_processes() == []
-    assert case.topics.committed(f"{case.pipeline.name}.{run.run.batch_id}", case.topic) == {}
+    assert case.topics.committed(f"{case.pipeline.name}.{run.batch_id}", case.topic) == {}
     assert run.finish().records == 55
     case.oracle().require_every_record_once()
 

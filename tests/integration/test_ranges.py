@@ -52,7 +52,7 @@ def test_all_malformed(case: Case) -> None:
     assert (run.accounts.loaded, run.accounts.dead_letters) == (0, 20)
     ends = case.topics.ends(case.topic)
     group = case.pipeline.name
-    assert case.topics.committed(f"{group}.{run.run.batch_id}", case.topic) == ends == {0: 10, 1: 10}
+    assert case.topics.committed(f"{group}.{run.batch_id}", case.topic) == ends == {0: 10, 1: 10}
     assert case.topics.committed(group, case.topic) == ends
     case.oracle().require_every_record_once()
 
@@ -62,7 +62,7 @@ def test_the_group_is_committed_only_after_staging(duckdb_case: Case) -> None:
     case = duckdb_case
     case.send(sign_ups(range(6), partitions=2))
     run = OneRun(case)
-    group = f"{case.pipeline.name}.{run.run.batch_id}"
+    group = f"{case.pipeline.name}.{run.batch_id}"
     assert case.topics.committed(group, case.topic) == {}
     run.consume()
     assert case.topics.committed(group, case.topic) == {0: 3, 1: 3}

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.support.empty_batch import BATCH, stage_in
+from tests.dag.processes import ENGINE, SITE_PACKAGES, ask
+from tests.support.empty_batch import stage_in
 from tests.support.looking import count
 from tests.support.object_store import ObjectStore
 from tests.support.records import Record, sign_ups
@@ -22,10 +19,9 @@ from tests.support.steps import Case, OneRun, make_case
 from tests.support.topics import Topics
 from topicledger.connection import Connection
 from topicledger.errors import IntegrityError
+from topicledger.model.identity import batch_id
 from topicledger.staged_files import receipts
 from topicledger.staged_files.s3_root import S3Root
-
-DAG_FILE = Path(__file__).parents[2] / "dags" / "user_etl_dag.py"
 
 
 @pytest.fixture
@@ -67,7 +63,7 @@ def test_a_run(case: Case, object_store: ObjectStore, scratch: Path, monkeypatch
     run.produce([(r.key, r.value) for r in sign_ups(range(40))])
     run.consume()
     assert run.staged is not None
-    assert run.staged.rows_path.startswith(f"{case.pipeline.staging_dir}/kafka_staging_{run.run.batch_id}.")
+    assert run.staged.rows_path.startswith(f"{case.pipeline.staging_dir}/kafka_staging_{run.batch_id}.")
     assert len(staged(case, object_store)) == 6
     assert run.load().loaded == 50
     assert run.reconcile().acked_seen == 40
@@ -133,55 +129,25 @@ def test_cleaned_up_before_it_was_loaded(case: Case) -> None:
     case.oracle().require_every_record_once()
 
 
-def shell_command() -> str:
-    """The clean-up's command, as the DAG file has it."""
-    for node in ast.walk(ast.parse(DAG_FILE.read_text())):
-        if isinstance(node, ast.keyword) and node.arg == "bash_command":
-            return str(ast.literal_eval(node.value))
-    raise AssertionError(f"{DAG_FILE} has no bash_command")
-
-
-def clean_up(url: str, batch_id: str, connection: Connection) -> subprocess.CompletedProcess[str]:
-    """Run the DAG's shell command as its operator does, from a folder where nothing of the engine is."""
+def clean_up(url: str, connection: Connection, folder: Path) -> str:
+    """Do what the DAG's clean-up does before its shell command; return all that it printed."""
     fields = {"conn_type": "aws", "login": connection.login, "password": connection.password}
-    environment = {
-        "STAGING_DIR": url,
-        "STAGING_CONN_ID": connection.conn_id,
-        "BATCH_ID": batch_id,
-        "PYTHON": sys.executable,
-        "TOPICLEDGER": "from topicledger.cli.app import main; main()",
-        "AIRFLOW_CONN_STAGING_DEFAULT": json.dumps({**fields, "extra": dict(connection.extra)}),
-        "PATH": os.defpath,
-    }
-    return subprocess.run(
-        ["bash", "-c", shell_command()], env=environment, cwd="/", check=False, capture_output=True, text=True
-    )
+    given = {"url": url, "connection": json.dumps({**fields, "extra": dict(connection.extra)})}
+    answer, printed = ask("clean_up.py", [], folder, [ENGINE, SITE_PACKAGES], given=given)
+    assert answer == {"STAGING_DIR": url, "BATCH_ID": batch_id("robust_kafka_etl_pipeline", "manual")}
+    return printed
 
 
 @pytest.mark.fault(9, "goes on")
 @pytest.mark.usefixtures("scratch")
-def test_the_dags_own_command(object_store: ObjectStore) -> None:
-    """The shell's command removes this run's objects and no other's, and shows no secret."""
+def test_the_dags_own_clean_up(object_store: ObjectStore, tmp_path: Path) -> None:
+    """It removes this run's objects and no other's, and shows no secret; with nothing left to do it succeeds."""
     url, connection = object_store.staging()
     root = S3Root(url, connection)
-    stage_in(root)
+    stage_in(root, batch_id("robust_kafka_etl_pipeline", "manual"))
     stage_in(root, "f" * 16)
-    done = clean_up(url, BATCH, connection)
-    assert (done.returncode, done.stdout.count("removed ")) == (0, 5), done.stderr
+    for removed in (5, 0):
+        printed = clean_up(url, connection, tmp_path)
+        assert printed.count("removed s3://") == removed
+        assert str(connection.password) not in printed
     assert {name.split(".")[0] for name in object_store.names(url)} == {f"kafka_staging_{'f' * 16}"}
-    assert str(connection.password) not in done.stdout + done.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.fault(9, "goes on")
-@pytest.mark.usefixtures("scratch")
-def test_the_dags_own_command_again(object_store: ObjectStore) -> None:
-    """With nothing left to do it succeeds; what it refuses it says in one line, and removes nothing."""
-    url, connection = object_store.staging()
-    stage_in(S3Root(url, connection), "f" * 16)
-    assert clean_up(url, BATCH, connection).returncode == 0
-    for place, batch_id, said in ((url, "*", "is no batch id"), (f"{url}/../other", BATCH, "is not usable")):
-        refused = clean_up(place, batch_id, connection)
-        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
-        assert said in refused.stderr
-    assert len(object_store.names(url)) == 5

@@ -15,7 +15,7 @@ AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 def simulated(run: OneRun, count: int = 600, malformed: float = 0.1) -> list[tuple[bytes, bytes]]:
-    return list(simulate(count, malformed=malformed, seed=0, run_key=run.run.batch_id, at=AT))
+    return list(simulate(count, malformed=malformed, seed=0, run_key=run.batch_id, at=AT))
 
 
 def test_a_run_loads_all_that_it_produced(case: Case) -> None:

@@ -449,6 +449,6 @@ RECONCILE = (
         "except TopicLedgerError as error:",
         "except ZeroDivisionError as error:",
         ("test_offsets_that_cannot_be_shown_fail_nothing",),
-        within="publish_positions",
+        within="show_positions",
     ),
 )

@@ -135,7 +135,7 @@ READ = (
     Mutant(
         "jumps aren't read again",
         ("step 10", "guarantee 1"),
-        "unchecked = check_jumps(kafka, plan.topic, group_id, reading)",
+        "unchecked = check_jumps(kafka, plan.topic, group, reading)",
         "unchecked = 0",
         ("test_a_reader_that_loses_records[middle]",),
     ),

@@ -324,8 +324,8 @@ AIRFLOW = (
     Mutant(
         "cleanup runs only after success",
         ("airflow", "step 21"),
-        'trigger_rule="all_done",',
-        'trigger_rule="all_success",',
+        'trigger_rule="all_done", **SIGNUPS',
+        'trigger_rule="all_success", **SIGNUPS',
         ("test_its_tasks_are_the_documented_ones",),
     ),
     Mutant(
@@ -345,22 +345,22 @@ AIRFLOW = (
     Mutant(
         "cleanup is the only leaf",
         ("airflow", "step 20", "guarantee 4"),
-        "load >> [cleanup, reconcile_task]",
-        "load >> reconcile_task >> cleanup",
+        "produce >> consume >> load >> [cleanup, reconcile]",
+        "produce >> consume >> load >> reconcile >> cleanup",
         ("test_its_tasks_are_the_documented_ones",),
     ),
     Mutant(
         "reading has no time limit",
         ("airflow",),
-        "execution_timeout=CONSUME_TIMEOUT,",
+        "execution_timeout=dt.timedelta(minutes=30),",
         "",
         ("test_its_tasks_are_the_documented_ones",),
     ),
     Mutant(
         "the reconciler takes the plan from the consumer's XCom",
         ("airflow", "step 20", "guarantee 3"),
-        'ti.xcom_pull(task_ids="load_staged_data", key="plan_id")',
-        'ti.xcom_pull(task_ids="consume_and_stage_data", key="manifest")["plan_id"]',
+        'run.publish(reconcile(run, run.pull("load_staged_data", "plan_id")))',
+        'run.publish(reconcile(run, run.pull("consume_and_stage_data", "manifest")["plan_id"]))',
         ("test_reconciling_looks_at_what_was_loaded",),
     ),
     Mutant(
@@ -373,8 +373,8 @@ AIRFLOW = (
     Mutant(
         "tasks aren't tried again",
         ("airflow", "errors"),
-        "RETRIES = 3",
-        "RETRIES = 0",
+        '"retries": 3,',
+        '"retries": 0,',
         ("test_its_retries_back_off_within_a_bound",),
     ),
     Mutant(
@@ -387,14 +387,14 @@ AIRFLOW = (
     Mutant(
         "another kafka_utils is taken for the sibling",
         ("airflow",),
-        'PathFinder.find_spec(f"{__name__}.kafka_utils", [str(_HERE)])',
-        'importlib.util.find_spec("kafka_utils")',
+        'PathFinder.find_spec(f"beside {here}.{name}", [str(here)])',
+        '__import__("importlib.util").util.find_spec(name)',
         ("test_wherever_both_files_lie",),
     ),
     Mutant(
         "below the bundle's root and in a zip nothing else beside the DAG file is found",
         ("airflow",),
-        "if str(_HERE) not in sys.path[1:]:",
+        "if (here := str(Path(__file__).absolute().parent)) not in sys.path[1:]:",
         "if False:",
         ("test_wherever_both_files_lie",),
     ),

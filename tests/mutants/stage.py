@@ -137,14 +137,14 @@ STAGE = (
     Mutant(
         "a group that isn't ready yet fails the task",
         ("step 12", "errors"),
-        """with_retries("committing the group's offsets", lambda: commit_group(kafka, group_id, plan.topic, ends))""",
-        "commit_group(kafka, group_id, plan.topic, ends)",
+        """with_retries("committing the group's offsets", lambda: commit_group(kafka, group, plan.topic, ends))""",
+        "commit_group(kafka, group, plan.topic, ends)",
         ("test_offsets_are_committed_at_the_second_try",),
     ),
     Mutant(
         "offsets aren't committed",
         ("step 12",),
-        """with_retries("committing the group's offsets", lambda: commit_group(kafka, group_id, plan.topic, ends))""",
+        """with_retries("committing the group's offsets", lambda: commit_group(kafka, group, plan.topic, ends))""",
         "pass",
         ("test_the_group_is_committed_only_after_staging",),
     ),

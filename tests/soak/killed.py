@@ -10,7 +10,6 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
-from kafka_utils import StagedResult
 from tests.support.records import Record
 from tests.support.steps import Case, OneRun
 from tests.support.topics import LIMIT_S, Topics
@@ -18,6 +17,7 @@ from topicledger.connection import Connection
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.plan import Receipt
 from topicledger.pipeline import Pipeline
+from topicledger.steps.consume import StagedResult
 
 Left = tuple[Receipt | None, StagedResult | None, LedgerRow | None]
 """What a step leaves for the next."""

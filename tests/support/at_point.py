@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
-import kafka_utils
+from topicledger.steps import consume, produce
 
 
 def at_point(monkeypatch: pytest.MonkeyPatch, point: str, act: Callable[[], object], times: int = 1) -> None:
-    """Let something happen when the steps of `kafka_utils` pass one of their named points.
+    """Let something happen when producing or consuming passes one of their named points.
 
     Args:
         monkeypatch: Takes the place of the point's own function.
-        point: One of `topicledger.crash_points.POINTS` that lies in `kafka_utils`.
+        point: One of `topicledger.crash_points.POINTS` that lies in `topicledger.steps.produce` or `consume`.
         act: What happens.
         times: At how many of the first passes.
     """
@@ -26,4 +26,5 @@ def at_point(monkeypatch: pytest.MonkeyPatch, point: str, act: Callable[[], obje
             left -= 1
             act()
 
-    monkeypatch.setattr(kafka_utils, "crash_point", passing)
+    for step in (produce, consume):
+        monkeypatch.setattr(step, "crash_point", passing)

@@ -61,8 +61,7 @@ class Command:
         text = text.replace('schedule="@daily"', f"schedule={constants.get('schedule', '@daily')!r}")
         lines = text.splitlines()
         for name in constants.keys() - {"schedule"}:
-            (at,) = [n for n, line in enumerate(lines) if line.startswith((f"{name} =", f"{name}:"))]
-            lines[at] = f"{name} = {constants[name]!r}"
+            lines.append(f"{name} = {constants[name]!r}")
         file = self.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("\n".join(lines))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from tests.support.records import Record
+from tests.support.steps import Case, OpenedRun
+from tests.support.topics import Topics
+from topicledger.connection import Connection
 from topicledger.events.judge import Judge
 from topicledger.model.accounts import Accounts
 from topicledger.model.identity import CONTRACT_VERSION, batch_id, plan_id
@@ -18,7 +19,7 @@ from topicledger.staged_files.folder import stem
 from topicledger.staged_files.opened_batch import ManifestHandle
 from topicledger.staged_files.root import LocalRoot, path_in
 from topicledger.staged_files.writer import StagedBatch
-from topicledger.steps.load import load_batch
+from topicledger.steps.consume import StagedResult
 from topicledger.steps.stage import Stager
 from topicledger.warehouse.contract import Warehouse
 
@@ -56,9 +57,8 @@ def stage_and_load(warehouse: Warehouse, pipeline: Pipeline, sent: Sequence[Reco
         )
         path, sha256 = staged.finish(manifest)
     handle = ManifestHandle(path, sha256, batch, plan)
-    row = load_batch(warehouse, root, batch, path_in(root, rows.name), msgspec.to_builtins(handle))
-    assert row.accounts is not None
-    return row.accounts
+    case = Case(Topics("nowhere:1"), Connection("warehouse_default", "any"), pipeline)
+    return OpenedRun(case, "any", staged=StagedResult(path_in(root, rows.name), handle), opened=warehouse).load()
 
 
 def _chunk(sent: Sequence[Record], start: int) -> Chunk:

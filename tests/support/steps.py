@@ -6,21 +6,19 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-import kafka_utils
-from kafka_utils import StagedResult
 from tests.support.records import Record, produce
 from tests.support.topics import Topics, unique_topic
 from topicledger.connection import Connection
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.model.accounts import Accounts
-from topicledger.model.identity import Run, batch_id
+from topicledger.model.identity import batch_id
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.manifest import Manifest
 from topicledger.model.plan import Receipt
@@ -29,8 +27,10 @@ from topicledger.signups import SIGNUPS
 from topicledger.staged_files.choice import open_root, s3_root
 from topicledger.staged_files.receipts import pushed_receipt, received_receipt
 from topicledger.staged_files.root import StagingRoot
+from topicledger.steps.consume import StagedResult, consume_batch
 from topicledger.steps.load import load_batch
-from topicledger.steps.reconcile import reconcile
+from topicledger.steps.produce import produce_batch
+from topicledger.steps.reconcile import reconcile, show_positions
 from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.contract import Warehouse
 
@@ -109,65 +109,79 @@ def make_case(
 
 @dataclass
 class OneRun:
-    """One DAG run: what its tasks have handed on so far."""
+    """Implements `topicledger.steps.run.Run`: one DAG run, and what its tasks have handed on so far."""
 
     case: Case
     name: str = "manual__1"
     receipt: Receipt | None = None
     staged: StagedResult | None = None
     row: LedgerRow | None = None
+    accept: Sequence[str] = ()
 
     @property
-    def run(self) -> Run:
+    def pipeline(self) -> Pipeline:
+        """The case's declaration."""
+        return self.case.pipeline
+
+    @property
+    def run_id(self) -> str:
+        """As Airflow would name the run."""
+        return self.name
+
+    @property
+    def batch_id(self) -> str:
         """The run as the product names it."""
-        return Run(batch_id(self.case.pipeline.name, self.name), self.name)
+        return batch_id(self.case.pipeline.name, self.name)
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """The case's Kafka connection."""
+        return self.case.kafka
+
+    @property
+    def staging(self) -> StagingRoot:
+        """The case's staging root."""
+        return self.case.root
+
+    def warehouse(self) -> AbstractContextManager[Warehouse]:
+        """The case's tables."""
+        return closing(self.case.warehouse())
 
     def produce(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> Receipt:
         """Steps 1 and 2; the receipt goes through JSON, as an XCom does."""
-        receipt = kafka_utils.produce_batch(self.case.kafka, self.case.topic, self.run, records)
-        root, batch = self.case.root, self.run.batch_id
-        pushed = json.loads(json.dumps(pushed_receipt(receipt, root, batch)))
-        self.receipt = received_receipt(pushed, root, batch, expected=True)
+        receipt = produce_batch(self, records)
+        pushed = json.loads(json.dumps(pushed_receipt(receipt, self.staging, self.batch_id)))
+        self.receipt = received_receipt(pushed, self.staging, self.batch_id, expected=True)
         assert self.receipt == receipt
         return receipt
 
     def consume(self, accept: Sequence[str] = ()) -> StagedResult:
         """Steps 3 to 12."""
-        with closing(self.case.warehouse()) as warehouse:
-            self.staged = kafka_utils.consume_batch(
-                self.case.kafka, warehouse, self.case.root, self.case.pipeline, self.run, self.receipt, accept
-            )
+        self.accept = accept
+        self.staged = consume_batch(self, self.receipt)
         return self.staged
 
     def load(self) -> Accounts:
         """Steps 13 to 19."""
         assert self.staged is not None
-        with closing(self.case.warehouse()) as warehouse:
-            self.row = load_batch(
-                warehouse,
-                self.case.root,
-                self.run.batch_id,
-                self.staged.rows_path,
-                msgspec.to_builtins(self.staged.handle),
-            )
+        self.row = load_batch(self, self.staged.rows_path, msgspec.to_builtins(self.staged.handle))
         return self.accounts
 
     def reconcile(self) -> Accounts:
         """Step 20."""
         assert self.row is not None
-        with closing(self.case.warehouse()) as warehouse:
-            books = reconcile(warehouse, self.run.batch_id, self.row.plan_id)
+        books = reconcile(self, self.row.plan_id)
         books.require_closed()
-        kafka_utils.publish_positions(self.case.kafka, self.case.pipeline.name, books)
+        show_positions(self, books)
         assert books.row.accounts is not None
         return books.row.accounts
 
     def clean_up(self) -> None:
         """Step 21, by the glob of the DAG's shell command, or by what it calls for S3."""
         if self.case.staging is not None:
-            s3_root(self.case.pipeline.staging_dir, self.case.staging).clean_up(self.run.batch_id)
+            s3_root(self.case.pipeline.staging_dir, self.case.staging).clean_up(self.batch_id)
             return
-        for path in Path(self.case.pipeline.staging_dir).glob(f"kafka_staging_{self.run.batch_id}.*"):
+        for path in Path(self.case.pipeline.staging_dir).glob(f"kafka_staging_{self.batch_id}.*"):
             path.unlink()
 
     def finish(self, accept: Sequence[str] = ()) -> Accounts:
@@ -203,6 +217,18 @@ class OneRun:
         self.manifest_path.write_bytes(content)
         handle = dataclasses.replace(self.staged.handle, sha256=hashlib.sha256(content).hexdigest())
         return dataclasses.replace(self, staged=dataclasses.replace(self.staged, handle=handle))
+
+
+@dataclass
+class OpenedRun(OneRun):
+    """A run into a warehouse that is open already, such as one that gives false counts."""
+
+    opened: Warehouse | None = None
+
+    def warehouse(self) -> AbstractContextManager[Warehouse]:
+        """That warehouse."""
+        assert self.opened is not None
+        return nullcontext(self.opened)
 
 
 def run_steps(

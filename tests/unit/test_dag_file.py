@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT
 from topicledger.cli.dag_file import read_dag_file
 from topicledger.errors import SettingsError
 
@@ -16,14 +15,6 @@ def written(folder: Path, text: str) -> Path:
     path = folder / "some_dag.py"
     path.write_text(text)
     return path
-
-
-def test_the_shipped_file() -> None:
-    """Every constant that the command needs, the schedule and the default of `events` are literals in it."""
-    read = read_dag_file(ROOT / "dags" / "user_etl_dag.py")
-    assert read.constants["TOPIC"] == "user_signups"
-    assert read.constants["MAX_RECORDS"] is None
-    assert (len(read.constants), read.unread, read.schedule, read.events) == (9, (), "@daily", 1000)
 
 
 def test_what_is_no_literal(tmp_path: Path) -> None:

@@ -4,23 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 CONTRACT_VERSION = 1
 """Version of what consume hands to load: the staged files' format and the manifest. Part of every plan_id."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """The run that a batch belongs to.
-
-    Args:
-        batch_id: `batch_id` of DAG id and run id.
-        run_id: Airflow's run id, for people.
-    """
-
-    batch_id: str
-    run_id: str
 
 
 def batch_id(dag_id: str, run_id: str) -> str:

@@ -25,24 +25,22 @@ def open_root(staging_dir: str, connection: Connection | None) -> StagingRoot:
         connection: Who asks S3; a folder needs none.
 
     Raises:
-        SettingsError: It is in S3, and there is no connection for it, or as `s3_root`.
+        SettingsError: As `s3_root`, where it is in S3.
     """
-    if not in_s3(staging_dir):
-        return LocalRoot(staging_dir)
+    return s3_root(staging_dir, connection) if in_s3(staging_dir) else LocalRoot(staging_dir)
+
+
+def s3_root(staging_dir: str, connection: Connection | None) -> S3Root:
+    """Give the root in a bucket. Nothing is asked of S3 yet.
+
+    Raises:
+        SettingsError: There is no connection for it, no client of S3, or the URL or a field can't work.
+    """
     if connection is None:
         raise SettingsError(
             f"the staging root {staging_dir} needs its connection, which isn't defined: add it under Admin > "
             "Connections (type Amazon Web Services)"
         )
-    return s3_root(staging_dir, connection)
-
-
-def s3_root(staging_dir: str, connection: Connection) -> S3Root:
-    """Give the root in a bucket. Nothing is asked of S3 yet.
-
-    Raises:
-        SettingsError: There is no client of S3, or the URL or a field can't work.
-    """
     try:
         from topicledger.staged_files.s3_root import S3Root
     except ImportError as error:

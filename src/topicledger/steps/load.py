@@ -14,23 +14,20 @@ from topicledger.model.plan import OffsetRange, Position
 from topicledger.retries import with_retries
 from topicledger.staged_files.opened_batch import ManifestHandle, OpenedBatch, open_batch, received_handle
 from topicledger.staged_files.root import StagingRoot
+from topicledger.steps.run import Run
 from topicledger.warehouse.contract import StagedStreams, Warehouse
 
 log = logging.getLogger(__name__)
 
 
-def load_batch(
-    warehouse: Warehouse, root: StagingRoot, batch_id: str, rows_path: str | None, pushed: Mapping[str, str] | None
-) -> LedgerRow:
+def load_batch(run: Run, rows_path: str | None, pushed: Mapping[str, str] | None) -> LedgerRow:
     """Load a staged batch exactly once, whatever happened before.
 
     Repeating it, in the same run or another, at the same time or later, changes nothing: what the ledger covers
     is counted as already loaded, and a batch that is in the ledger gives its stored row.
 
     Args:
-        warehouse: The pipeline's warehouse.
-        root: The staging root.
-        batch_id: This run.
+        run: The run.
         rows_path: The staged CSV's path, as the consume task pushed it.
         pushed: The manifest's handle, as the consume task pushed it.
 
@@ -42,10 +39,11 @@ def load_batch(
         RetriableError: The warehouse isn't reachable, or is busy; tried a few times before.
         SettingsError: A person must fix a grant, a setting or the handle.
     """
-    handle = received_handle(batch_id, rows_path, pushed)
+    handle, root = received_handle(run.batch_id, rows_path, pushed), run.staging
     # Each attempt is a new session from step 13 on: after an ambiguous commit, step 15 finds the truth. A warehouse
     # may have learned from the first, which may have been long.
-    return with_retries("loading", lambda: _attempt(warehouse, root, handle), at_least=2)
+    with run.warehouse() as warehouse:
+        return with_retries("loading", lambda: _attempt(warehouse, root, handle), at_least=2)
 
 
 def _attempt(warehouse: Warehouse, root: StagingRoot, handle: ManifestHandle) -> LedgerRow:

@@ -13,12 +13,12 @@ from topicledger.errors import RetriableError, SettingsError
 from topicledger.kafka.topic import TopicObserver
 from topicledger.model import planning
 from topicledger.model.acceptance import Accepted, Loss
-from topicledger.model.identity import Run, acceptance_id
+from topicledger.model.identity import acceptance_id
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.manifest import Acceptance
 from topicledger.model.plan import OffsetRange, Plan, Position, Receipt
-from topicledger.pipeline import Pipeline
 from topicledger.retries import with_retries
+from topicledger.steps.run import Run, group_id
 from topicledger.warehouse.contract import Warehouse
 
 log = logging.getLogger(__name__)
@@ -32,27 +32,20 @@ class Planner:
     What it writes to the ledger it writes in transactions of their own.
 
     Args:
+        run: The run.
         observer: Asks the broker about the topic.
         warehouse: Holds the ledger.
-        pipeline: The pipeline.
-        run: The run.
         receipt: What the run produced, or None.
         accepted: The losses that a person accepts.
     """
 
     def __init__(
-        self,
-        observer: TopicObserver,
-        warehouse: Warehouse,
-        pipeline: Pipeline,
-        run: Run,
-        receipt: Receipt | None,
-        accepted: Accepted,
+        self, run: Run, observer: TopicObserver, warehouse: Warehouse, receipt: Receipt | None, accepted: Accepted
     ) -> None:
         self._observer = observer
         self._warehouse = warehouse
-        self._pipeline = pipeline
         self._run = run
+        self._pipeline = run.pipeline
         self._receipt = receipt
         self._accepted = accepted
         self._added: Sequence[Position] = ()
@@ -156,8 +149,8 @@ class Planner:
         return found
 
     def _truncated_at(self, position: Position) -> int | None:
-        group_id = f"{self._pipeline.name}.{self._run.batch_id}"
-        return with_retries("looking for a truncation", lambda: self._observer.truncated_at(position, group_id))
+        group = group_id(self._run)
+        return with_retries("looking for a truncation", lambda: self._observer.truncated_at(position, group))
 
     def _set_back(self, before: Position, after: Position, loss: Loss) -> None:
         applied = (planning.set_back_range(before, loss),)

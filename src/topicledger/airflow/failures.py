@@ -1,0 +1,43 @@
+"""The one mapping of errors to Airflow's retries, and the sentence that each ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
+
+from topicledger.errors import TopicLedgerError
+from topicledger.report.failure import told
+
+TASKS = {"produce": "generate_and_produce_data", "consume": "consume_and_stage_data", "load": "load_staged_data"}
+"""Which task does what an error may ask to repeat."""
+
+
+@contextmanager
+def told_by_airflow(context: Mapping[str, Any]) -> Iterator[None]:
+    """Map errors: what a retry can't mend fails the task at once, the rest uses Airflow's retries.
+
+    Whatever leaves a task is an exception that ends with the next step: a log's last line is what a person reads first.
+
+    Args:
+        context: What Airflow gives the task.
+    """
+    try:
+        yield
+    except (Exception, AirflowTaskTimeout) as error:
+        if isinstance(error, AirflowException) and not isinstance(error, AirflowTaskTimeout):  # a skip, for instance
+            raise
+        raise _ending(error, context["ti"]) from error
+
+
+def _ending(error: BaseException, ti: Any) -> BaseException:
+    timed_out = isinstance(error, AirflowTaskTimeout)
+    tries = ti.max_tries + 1
+    said = told(error, task_id=ti.task_id, tasks=TASKS, try_number=ti.try_number, tries=tries, timed_out=timed_out)
+    if timed_out:
+        return AirflowTaskTimeout(said)
+    if isinstance(error, TopicLedgerError) and not error.retriable:
+        return AirflowFailException(said)
+    return AirflowException(said)
