@@ -10,7 +10,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from topicledger.columns import Column
+from topicledger.columns import Column, columns_of
 from topicledger.pipeline import Check, Pipeline
 
 
@@ -35,21 +35,12 @@ def clean(columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
 
 
 PAYMENTS = Pipeline(
-    name="payments_to_warehouse",
     topic="payments",
     event=Payment,
-    columns=(
-        Column("payment_id", "uuid"),
-        Column("account_id", "int64"),
-        Column("amount_cents", "int64"),
-        Column("currency", "text"),
-        Column("paid_at", "timestamptz"),
-        Column("note", "text", nullable=True),
-        Column("paid_date", "date"),
-        Column("is_refund", "bool"),
-    ),
     key="payment_id",
     table="finance.payments",
+    name="payments_to_warehouse",
+    columns=columns_of(Payment, Column("payment_id", "uuid"), Column("paid_date", "date"), Column("is_refund", "bool")),
     clean=clean,
     checks=(Check("note", r"(?s)^.{0,500}$", "is longer than 500 characters"),),
 )

@@ -88,6 +88,33 @@ def sql_type(kind: str, warehouse: Literal["postgres", "duckdb", "snowflake"]) -
     return str(getattr(_TYPES[kind], warehouse))
 
 
+def columns_of(event: type[msgspec.Struct], *declared: Column) -> tuple[Column, ...]:
+    """The event's own columns, one for each field, in the fields' order.
+
+    Args:
+        event: The event type.
+        declared: Columns that are declared otherwise, each in the place of the field of its name; what isn't a
+            field's (the clean-up makes it) comes behind the others.
+
+    Raises:
+        SettingsError: msgspec can't decode the event, or no column holds a field.
+    """
+    by_name = {column.name: column for column in declared}
+    own = tuple(by_name.get(field.name) or _own_column(event, field) for field in event_fields(event))
+    return (*own, *(column for column in declared if column not in own))
+
+
+def _own_column(event: type[msgspec.Struct], field: EventField) -> Column:
+    if field.type is None:
+        kinds = " or ".join(type(member).__name__.removesuffix("Type").lower() for member in field.members)
+        raise SettingsError(
+            f"the field {field.name} of the event type {event.__name__} is {kinds or 'always null'}, which no column "
+            "holds. Declare it otherwise, or take it out of the event type: it is then ignored, and counted among the "
+            "unknown fields"
+        )
+    return Column(field.name, field.type, field.nullable)
+
+
 class EventField(NamedTuple):
     """A field of an event type.
 

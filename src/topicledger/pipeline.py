@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
-from topicledger.columns import COLUMN_TYPES, Column
+from topicledger.columns import COLUMN_TYPES, Column, columns_of
 from topicledger.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ _NAME = re.compile(r"[\w.-]{1,250}\Z")
 _SYSTEM_COLUMNS = frozenset(["ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"])
 """Names that PostgreSQL gives no other column, even quoted. Reserved words are fine: every name is quoted."""
 _LONGEST_WAIT_S = 86_400
+_DERIVED: Any = None
+"""The default of what follows from the topic or the event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +52,16 @@ class Pipeline:
     """A declared pipeline. Construction validates it, so that a typo is found before the first record.
 
     Args:
-        name: The DAG's id; prefix of the consumer groups and name in the ledger.
         topic: The Kafka topic.
         event: The msgspec type that a record's JSON must have.
-        columns: The rows table's columns, in order; the event's own and the derived ones.
         key: The column that is unique in the table; a repeat is counted as a duplicate.
-        table: The rows table, optionally `schema.table`; dead letters go to `<table>_dead_letters`.
-        checks: Rules for text fields beyond the event type's own.
+        table: The rows table, optionally `schema.table`; by default named as the topic, in lower case and with
+            underscores. Dead letters go to `<table>_dead_letters`.
+        name: The DAG's id; prefix of the consumer groups and name in the ledger. By default `<topic>_to_<table>`.
+        columns: The rows table's columns, in order; by default the event's own, `columns_of(event)`.
         clean: The clean-up: Arrow columns of the event's fields to those of `columns`. Vectorised, so that it
-            costs next to nothing a record. It must not drop or reorder.
+            costs next to nothing a record. It must not drop or reorder. None: the fields go into the table as they are.
+        checks: Rules for text fields beyond the event type's own.
         origin: Where the very first run starts: `earliest` or `latest`.
         max_records: A cap on the offsets that one run reads, or None.
         error_budget: Share of one batch's records, from 0 to 1, that may become dead letters; beyond it nothing of
@@ -75,13 +78,14 @@ class Pipeline:
         SettingsError: A declared value can't work.
     """
 
-    name: str
     topic: str
     event: type[msgspec.Struct]
-    columns: tuple[Column, ...]
+    _: KW_ONLY
     key: str
-    table: str
-    clean: CleanUp
+    table: str = _DERIVED
+    name: str = _DERIVED
+    columns: tuple[Column, ...] = _DERIVED
+    clean: CleanUp | None = None
     checks: tuple[Check, ...] = ()
     origin: Literal["earliest", "latest"] = "earliest"
     max_records: int | None = None
@@ -93,26 +97,37 @@ class Pipeline:
     transaction_wait_s: float = 30.0
 
     def __post_init__(self) -> None:
-        for argument in ("name", "topic", "key", "table", "staging_dir"):
-            if not isinstance(getattr(self, argument), str):
-                raise SettingsError(f"{argument} is {getattr(self, argument)!r:.100}: use a text")
-        if not _NAME.match(self.name):
-            raise SettingsError(f"name {self.name!r:.300} can't be a DAG's id: use letters, digits, '.', '_' and '-'")
+        self._require_texts("topic", "key", "staging_dir")
         if not _TOPIC.match(self.topic):
             raise SettingsError(
                 f"topic {self.topic!r} is not a valid Kafka topic name: use letters, digits, '.', '_' and '-'"
             )
-        # A Struct is told by its fields: msgspec isn't imported where a DAG file is parsed.
+        # A Struct is told by its fields: msgspec is imported by who declares one, and not otherwise.
         event: object = self.event
         if not isinstance(event, type) or not hasattr(event, "__struct_fields__"):
             raise SettingsError(
-                f"pipeline {self.name}: its event is {event!r:.100}: declare a class derived from msgspec.Struct"
+                f"topic {self.topic}: its event is {event!r:.100}: declare a class derived from msgspec.Struct"
             )
+        self._derive("table", lambda: _table_of(self.topic))
+        self._derive("name", lambda: f"{self.topic}_to_{self.table}")
+        self._derive("columns", lambda: columns_of(self.event))
+        self._require_texts("table", "name")
+        if not _NAME.match(self.name):
+            raise SettingsError(f"name {self.name!r:.300} can't be a DAG's id: use letters, digits, '.', '_' and '-'")
         self._require_columns()
         self._require_table()
-        if not callable(self.clean):
-            raise SettingsError(f"pipeline {self.name}: clean is {self.clean!r:.100}: use a function, or dict for none")
+        if self.clean is not None and not callable(self.clean):
+            raise SettingsError(f"pipeline {self.name}: clean is {self.clean!r:.100}: use a function, or None for none")
         self._require_policies()
+
+    def _derive(self, argument: str, derived: Callable[[], object]) -> None:
+        if getattr(self, argument) is _DERIVED:
+            object.__setattr__(self, argument, derived())
+
+    def _require_texts(self, *arguments: str) -> None:
+        for argument in arguments:
+            if not isinstance(getattr(self, argument), str):
+                raise SettingsError(f"{argument} is {getattr(self, argument)!r:.100}: use a text")
 
     def _require_columns(self) -> None:
         for argument, kind in (("columns", Column), ("checks", Check)):
@@ -199,6 +214,13 @@ class Pipeline:
     def dead_letter_table(self) -> str:
         """The dead letters' table, in the same schema as the rows."""
         return f"{self.table}_dead_letters"
+
+
+def _table_of(topic: str) -> str:
+    table = re.sub("[.-]", "_", topic).lower()
+    if not _IDENTIFIER.match(table):
+        raise SettingsError(f"the topic {topic!r} makes no table's name of at most 48 characters: declare table=")
+    return table
 
 
 def _require_identifier(name: object) -> None:

@@ -41,10 +41,6 @@ class Event(msgspec.Struct):
     event_id: str
 
 
-def unchanged(columns: Mapping[str, pa.Array[Any]]) -> Mapping[str, pa.Array[Any]]:
-    return columns
-
-
 COLUMNS = (
     Column("event_id", "uuid"),
     Column("amount", "int64"),
@@ -65,7 +61,6 @@ def pipeline(table: str = "events", **changes: Any) -> Pipeline:
         "columns": COLUMNS,
         "key": "event_id",
         "table": table,
-        "clean": unchanged,
     }
     return Pipeline(**{**declared, **changes})
 

@@ -12,7 +12,6 @@ import pytest
 from tests.support.looking import query
 from tests.support.records import Record
 from tests.support.staged_values import stage_and_load
-from topicledger.columns import Column
 from topicledger.connection import Connection
 from topicledger.pipeline import Pipeline
 from topicledger.warehouse.choice import open_warehouse
@@ -40,13 +39,9 @@ def test_own_code_that_raises(place: Connection, tmp_path: Path) -> None:
     """Each record is a row, or a dead letter that names what was raised; the tag is no unknown field."""
     tmp_path.chmod(0o700)
     pipeline = Pipeline(
-        name="payments",
         topic="payments",
         event=Payment,
-        columns=(Column("id", "text"),),
         key="id",
-        table="payments",
-        clean=dict,
         staging_dir=str(tmp_path),
     )
     currencies = ["EUR", "XXX", "USD", "", "USD", "\0", "EUR"]

@@ -15,6 +15,7 @@ from tests.support.records import good, sign_ups
 from tests.support.secure_broker import Login, SecureBroker
 from tests.support.steps import Case, OneRun, run_steps
 from tests.support.topics import wait_for
+from topicledger import signups
 
 pytestmark = pytest.mark.slow
 """All need the broker with TLS."""
@@ -58,7 +59,6 @@ def test_a_token_that_runs_out_is_renewed(secure_broker: SecureBroker, secure_du
                 wait_past_a_token()
             yield str(number).encode(), good(number)
 
-    clean = secure_duckdb_case.pipeline.clean
     first_read: list[int] = []
 
     def slow_clean(columns: Mapping[str, pa.Array[Any]]) -> Mapping[str, pa.Array[Any]]:
@@ -66,7 +66,7 @@ def test_a_token_that_runs_out_is_renewed(secure_broker: SecureBroker, secure_du
         if count and not first_read:
             first_read.append(count)
             wait_past_a_token()
-        return clean(columns)
+        return signups.clean(columns)
 
     # The client holds so little in advance that most of the topic is read after the first token has run out.
     small = {"queued.min.messages": 1, "fetch.message.max.bytes": 20_000, "linger.ms": 0, "batch.num.messages": 50}

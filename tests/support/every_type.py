@@ -60,7 +60,6 @@ EVERY = Pipeline(
     ),
     key="id",
     table="every_type",
-    clean=lambda columns: columns,
 )
 
 _JSON = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
 import json
 import uuid
@@ -88,7 +89,6 @@ def pipeline(event: type[msgspec.Struct], **columns: str) -> Pipeline:
         ),
         key="id",
         table="own",
-        clean=dict,
     )
 
 
@@ -188,6 +188,24 @@ def test_enums_and_uuids_are_what_they_stand_for() -> None:
         {"id": "a", "count": 0, "plan": "pro", "level": 1, "ref": str(ref)},
         {"id": "a", "count": 0, "plan": None, "level": 1, "ref": str(ref)},
     ]
+
+
+class Timed(Base):
+    """Times of which the type says nothing, and times that it says are in UTC."""
+
+    at: dt.datetime | None = None
+    utc: Annotated[dt.datetime, msgspec.Meta(tz=False)] | None = None
+
+
+def test_times_without_an_offset() -> None:
+    """A time without an offset is a dead letter, unless the type says that its times have none: then they are UTC."""
+    judge = Judge(Pipeline("timed", Timed, key="id"))
+    moments = [("2026-01-01T01:00:00+01:00", None), (None, "2026-01-01T00:00:00"), ("2026-01-01T00:00:00", None)]
+    judged = judge.chunk([json.dumps({"id": "a", "at": at, "utc": utc}).encode() for at, utc in moments])
+    [(index, reason)] = judged.rejected
+    assert (index, reason.reason, str(reason)) == (2, "invalid_event", "at is a time without an offset from UTC")
+    new_year = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    assert [(row["at"], row["utc"]) for row in judged.columns.to_pylist()] == [(new_year, None), (None, new_year)]
 
 
 class SpeechlessError(Exception):

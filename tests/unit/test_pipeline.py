@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import datetime as dt
+import subprocess
+import sys
+import uuid
+from typing import Any, Literal
 
+import msgspec
 import pytest
 
-from topicledger.columns import Column
+from topicledger.columns import Column, columns_of
 from topicledger.errors import SettingsError
-from topicledger.pipeline import Check
+from topicledger.pipeline import Check, Pipeline
 from topicledger.signups import SIGNUPS
 
 
@@ -48,9 +53,9 @@ def test_names_that_are_no_identifiers(name: str) -> None:
         ({"event": None}, "its event is None"),
         ({"clean": {}}, r"clean is \{\}: use a function"),
         ({"name": "pay ments"}, "can't be a DAG's id"),
-        ({"name": None}, "name is None: use a text"),
+        ({"name": 7}, "name is 7: use a text"),
         ({"topic": b"events"}, "topic is b'events': use a text"),
-        ({"table": None}, "table is None"),
+        ({"table": b"t"}, "table is b't'"),
         ({"key": ("event_id",)}, r"key is \('event_id',\): use a text"),
         ({"staging_dir": None}, "staging_dir is None"),
         ({"max_records": "1000"}, "max_records is '1000'"),
@@ -69,6 +74,94 @@ def test_a_declaration_that_cannot_work(changes: dict[str, Any], says: str) -> N
     with pytest.raises(SettingsError, match=says) as refused:
         dataclasses.replace(SIGNUPS, **changes)
     assert "\n" not in str(refused.value)
+
+
+class Payment(msgspec.Struct):
+    """An event of one field of each flat kind, null or not."""
+
+    payment_id: str
+    account: int
+    currency: Literal["EUR", "USD"]
+    rate: float
+    paid: bool
+    paid_at: dt.datetime
+    day: dt.date
+    ref: uuid.UUID
+    note: str | None = None
+    seen_at: dt.datetime | msgspec.UnsetType = msgspec.UNSET
+
+
+def test_a_declaration_of_topic_event_and_key_is_complete() -> None:
+    """Columns follow from the event's fields; table and name from the topic, unless they are declared."""
+    pipeline = Pipeline("card-payments.EU", Payment, key="payment_id")
+    assert (pipeline.table, pipeline.name) == ("card_payments_eu", "card-payments.EU_to_card_payments_eu")
+    assert pipeline.columns == (
+        Column("payment_id", "text"),
+        Column("account", "int64"),
+        Column("currency", "text"),
+        Column("rate", "float64"),
+        Column("paid", "bool"),
+        Column("paid_at", "timestamptz"),
+        Column("day", "date"),
+        Column("ref", "uuid"),
+        Column("note", "text", nullable=True),
+        Column("seen_at", "timestamptz", nullable=True),
+    )
+    named = Pipeline("payments", Payment, key="ref", table="finance.paid")
+    assert (named.table, named.name) == ("finance.paid", "payments_to_finance.paid")
+    assert dataclasses.replace(named, name="mine").name == "mine"
+
+
+def test_the_events_own_columns_and_others() -> None:
+    """A declared column takes the place of the field of its name; one that is no field's comes last; none is lost."""
+    refined = columns_of(Payment, Column("paid_on", "date"), Column("payment_id", "uuid"))
+    assert refined == (Column("payment_id", "uuid"), *columns_of(Payment)[1:], Column("paid_on", "date"))
+    twice = columns_of(Payment, Column("payment_id", "uuid"), Column("payment_id", "text"))
+    with pytest.raises(SettingsError, match="declares a column twice: payment_id, payment_id"):
+        Pipeline("payments", Payment, key="payment_id", columns=twice)
+
+
+@pytest.mark.fault(130, "stopped")
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ([("id", str), ("lines", list[int])], "the field lines of the event type Made is list, which no column holds"),
+        ([("id", str), ("by", dict[str, Any])], "the field by .* is dict"),
+        ([("id", str), ("of", Payment)], "the field of .* is struct"),
+        ([("id", str), ("raw", bytes)], "the field raw .* is bytes"),
+        ([("id", str), ("at", dt.time | None)], "the field at .* is time, .* take it out of the event type"),
+        ([("id", str), ("either", int | str)], "the field either .* is int or str"),
+        ([("id", str), ("any", Any)], "the field any .* is any"),
+        ([("id", str), ("none", None)], "the field none .* is always null"),
+        ([("id", str), ("odd", complex)], "the field odd .* is a complex, which msgspec can't make of JSON"),
+        ([("id", str), ("Id", str)], "declares a column twice: id, Id"),
+        ([("id", str), ("_mark", str)], "belong to the engine"),
+        ([("id", str | None)], "the key 'id' is not one of the columns, or may be NULL"),
+    ],
+)
+def test_a_field_that_no_column_holds(fields: list[tuple[str, Any]], says: str) -> None:
+    """What doesn't become a column is named when the pipeline is declared, with what to do."""
+    with pytest.raises(SettingsError, match=says):
+        Pipeline("made", msgspec.defstruct("Made", fields), key="id")
+
+
+@pytest.mark.parametrize("topic", ["2026-orders", "x" * 49])
+def test_a_topic_that_names_no_table(topic: str) -> None:
+    """A topic whose name can't be a table's wants one declared."""
+    with pytest.raises(SettingsError, match="makes no table's name of at most 48 characters: declare table="):
+        Pipeline(topic, Payment, key="ref")
+    assert Pipeline(topic, Payment, key="ref", table="orders").columns
+
+
+def test_declaring_imports_nothing_large() -> None:
+    """A pipeline is declared, its columns derived, without Arrow, Kafka's client or a driver."""
+    code = (
+        "import sys, msgspec\nfrom topicledger.pipeline import Pipeline\n"
+        "class E(msgspec.Struct):\n    id: str\n"
+        "Pipeline('events', E, key='id')\n"
+        "print(sorted({'pyarrow', 'confluent_kafka', 'duckdb', 'psycopg', 'boto3'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
 
 
 OURS = (

@@ -40,7 +40,8 @@ def field_types(pipeline: Pipeline) -> dict[str, pa.DataType]:
                 "with nullable=True, or the field without None"
             )
         if field.type is not None:
-            types[field.name] = arrow_type(field.type)
+            utc = any(getattr(member, "tz", None) is False for member in field.members)
+            types[field.name] = pa.timestamp("us") if utc else arrow_type(field.type)
     for check in pipeline.checks:
         if types.get(check.field) != pa.string():
             raise SettingsError(

@@ -40,7 +40,7 @@ from topicledger.events.rules import (
     find_unmatched,
     find_unstorable,
 )
-from topicledger.pipeline import Pipeline
+from topicledger.pipeline import CleanUp, Pipeline
 
 _BLOCK = 1_000
 _TIMES = arrow_type("timestamptz")
@@ -199,8 +199,38 @@ class Judge:
             find_unmatched(check.field, arrays[check.field], check.pattern, check.sentence, broken)
 
     def _clean(self, arrays: Mapping[str, pa.Array[Any]], count: int) -> dict[str, pa.Array[Any]]:
+        cleaned: Mapping[str, Any] = arrays
+        whose = f"the event type of pipeline {self.pipeline.name}"
+        if self.pipeline.clean is not None:
+            cleaned = self._cleaned(self.pipeline.clean, arrays)
+            whose = f"the clean-up of pipeline {self.pipeline.name}"
+        missing = [name for name in self.columns.names if name not in cleaned]
+        if missing:
+            raise SettingsError(f"{whose} doesn't give the columns {', '.join(missing)}")
+        for field in self.columns:
+            array = cleaned[field.name]
+            if not isinstance(array, pa.Array) or len(array) != count:
+                raise SettingsError(
+                    f"{whose} doesn't give an Arrow array of {count} values for the column {field.name}. Correct the "
+                    "clean-up: it must give one value for each event, in their order"
+                )
+            if depends_on_values(array.type, field.type):
+                raise SettingsError(
+                    f"{whose} gives {array.type} for the column {field.name}, which is {field.type}: one record that "
+                    "doesn't fit would stop a batch. Declare the event's field or the column with the other's type, or "
+                    "convert it in the clean-up, with NULL for what doesn't fit"
+                )
         try:
-            cleaned = self.pipeline.clean(arrays)
+            return {field.name: cleaned[field.name].cast(field.type) for field in self.columns}
+        except pa.ArrowException as error:
+            raise SettingsError(
+                f"{whose} gives values that a column can't hold: {error}. Correct it: it must give each column's type "
+                "for every event"
+            ) from error
+
+    def _cleaned(self, clean: CleanUp, arrays: Mapping[str, pa.Array[Any]]) -> Mapping[str, Any]:
+        try:
+            cleaned: object = clean(arrays)
         except Exception as error:  # whatever a clean-up raises, the next try of the task would meet it again
             raise SettingsError(
                 f"the clean-up of pipeline {self.pipeline.name} failed with {type(error).__name__}: {error}. "
@@ -212,32 +242,7 @@ class Judge:
                 f"the clean-up of pipeline {self.pipeline.name} gives a {type(cleaned).__name__}: it must return a "
                 "mapping of the columns' names to Arrow arrays"
             )
-        missing = [name for name in self.columns.names if name not in cleaned]
-        if missing:
-            raise SettingsError(
-                f"the clean-up of pipeline {self.pipeline.name} doesn't give the columns {', '.join(missing)}"
-            )
-        for name in self.columns.names:
-            if not isinstance(cleaned[name], pa.Array) or len(cleaned[name]) != count:
-                raise SettingsError(
-                    f"the clean-up of pipeline {self.pipeline.name} doesn't give an Arrow array of {count} values for "
-                    f"the column {name}. Correct the clean-up: it must give one value for each event, in their order"
-                )
-        for field in self.columns:
-            given = cleaned[field.name].type
-            if depends_on_values(given, field.type):
-                raise SettingsError(
-                    f"the clean-up of pipeline {self.pipeline.name} gives {given} for the column {field.name}, which "
-                    f"is {field.type}: one record that doesn't fit would stop a batch. Declare the event's field or "
-                    "the column with the other's type, or convert it in the clean-up, with NULL for what doesn't fit"
-                )
-        try:
-            return {field.name: cleaned[field.name].cast(field.type) for field in self.columns}
-        except pa.ArrowException as error:
-            raise SettingsError(
-                f"the clean-up of pipeline {self.pipeline.name} gives values that a column can't hold: {error}. "
-                "Correct the clean-up: it must give each column's type for every event"
-            ) from error
+        return cleaned
 
     def _find_unfit(self, columns: Mapping[str, pa.Array[Any]], arrays: Mapping[str, pa.Array[Any]]) -> Broken:
         """Find the rows that the table couldn't take, or in which the clean-up has undone a rule.
@@ -289,11 +294,11 @@ def _without(
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
     if kind != _TIMES:
         return pa.array(values, type=kind)
+    # Arrow asks each time for its zone; a difference of two times in UTC needs none, a fifth of the cost.
     try:
-        # Arrow asks each time for its zone; a difference of two times in UTC needs none, a fifth of the cost.
         since = pa.array(list(map(sub, values, repeat(_EPOCH))), _SINCE_EPOCH)
-    except TypeError:  # none, or a time without a zone, which the event type lets through
-        return pa.array(values, type=kind)
+    except TypeError:  # NULL; a time without an offset, which a plain `datetime` lets through, raises once more
+        since = pa.array([None if value is None else value - _EPOCH for value in values], _SINCE_EPOCH)
     times: pa.Array[Any] = since.view(pa.int64()).view(kind)
     return times
 
@@ -303,10 +308,16 @@ def _array_of_fitting(name: str, values: Sequence[Any], kind: pa.DataType, first
     fitting = list(values)
     for row, value in enumerate(values):
         try:
-            pa.scalar(value, kind)
+            _array([value], kind)
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001 - the same
-            broken.setdefault(first + row, RejectedRecord("out_of_range", f"{name} doesn't fit {kind}"))
+            broken.setdefault(first + row, _misfit(name, value, kind))
             fitting[row] = None
-    return pa.array(fitting, type=kind)
+    return _array(fitting, kind)
+
+
+def _misfit(name: str, value: Any, kind: pa.DataType) -> RejectedRecord:
+    if isinstance(value, dt.datetime):
+        return RejectedRecord("invalid_event", f"{name} is a time without an offset from UTC")
+    return RejectedRecord("out_of_range", f"{name} doesn't fit {kind}")
