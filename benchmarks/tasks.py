@@ -72,8 +72,8 @@ def load(setting: Setting) -> float:
     started = time.perf_counter()
     row = load_batch(setting, rows_path, handle)
     seconds = time.perf_counter() - started
-    accounts = reconcile(setting, row.plan_id).row.accounts
-    if accounts is None or accounts.records != setting.records:
+    accounts = reconcile(setting, row.plan_id).accounts
+    if accounts.records != setting.records:
         raise ValueError(f"{accounts} of {setting.records} records")
     return seconds
 

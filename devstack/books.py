@@ -65,7 +65,7 @@ def _mapping(value: Any) -> Mapping[str, int | None]:
 
 
 def _report(airflow_home: Path, run_id: str) -> Path | None:
-    newest_first = sorted(airflow_home.glob("**/reports/*.json"), key=lambda p: p.stat().st_mtime, reverse=True)
+    newest_first = sorted(airflow_home.glob("**/reports/*/*.json"), key=lambda p: p.stat().st_mtime, reverse=True)
     for path in newest_first:
         if json.loads(path.read_text()).get("row", {}).get("run_id") == run_id:
             return path

@@ -84,7 +84,7 @@ def visit(site: Site, wheel: Path, topics: Topics) -> Visit:
     finally:
         topics.delete(TOPIC)
     engine = airflow.command("python", "-c", "import topicledger; print(topicledger.__file__)").strip()
-    (report,) = (airflow.home / "topicledger" / "reports").glob("*.json")
+    (report,) = (airflow.home / "topicledger" / "reports").glob("*/*.json")
     content = json.loads(report.read_text())
     left = list(Path("/tmp").glob(f"kafka_staging_{content['row']['batch_id']}.*"))
     shutil.rmtree(airflow.folder)

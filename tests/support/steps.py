@@ -173,8 +173,7 @@ class OneRun:
         books = reconcile(self, self.row.plan_id)
         books.require_closed()
         show_positions(self, books)
-        assert books.row.accounts is not None
-        return books.row.accounts
+        return books.accounts
 
     def clean_up(self) -> None:
         """Step 21, by the glob of the DAG's shell command, or by what it calls for S3."""

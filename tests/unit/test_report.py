@@ -1,4 +1,4 @@
-"""The report: what is said of closed, broken, unchecked and accepted rows; hostile text stays text."""
+"""The report: what is said of closed and of broken books, and where; hostile text stays text."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from topicledger.errors import IntegrityError, RetriableError, SettingsError
+from topicledger.errors import RetriableError, SettingsError
 from topicledger.model.accounts import Accounts, Identity, PartitionBooks
+from topicledger.model.identity import batch_id
 from topicledger.model.ledger import LedgerRow, ReconciledBooks
 from topicledger.model.manifest import Acceptance, Manifest, StagedFile, StagedPartition
 from topicledger.model.plan import OffsetRange, Receipt
-from topicledger.report import accounts_table, write_report
+from topicledger.report.files import report_path, write_report
 from topicledger.report.history import history_table
 from topicledger.report.markup import Markup, element
-from topicledger.report.verdict import verdict_on
+from topicledger.report.text import accounts_table, next_steps, one_line
 
+DAG = "robust_kafka_etl_pipeline"
 TOPIC_ID = "mPqZ3xQkT5SxAbCdEfGhIj"
 HOSTILE = "manual__<script>alert('1')</script>&\"\n\x1b[31m\u202edlrow\ud800"
+IDS = st.text(max_size=300) | st.text(".aA:_", max_size=2) | st.text("x", min_size=148, max_size=152)
 FILE = StagedFile("rows.csv", size_bytes=1, sha256="0" * 64, records=0, block_bytes=1)
 HOLDS = (Identity("I1", "partition 0: end 1010 - start 1000 = ...", holds=True),)
 BROKEN = (*HOLDS, Identity("I3", "records 10 = loaded 9", holds=False))
@@ -38,7 +43,7 @@ def ledger_row(run_id: str = "scheduled__2026-01-01", topic: str = "user_signups
         contract_version=1,
         batch_id="6a1f0c4be2d97a35",
         plan_id="c0ffee0123456789",
-        pipeline="robust_kafka_etl_pipeline",
+        pipeline=DAG,
         target="main.user_signups",
         run_id=run_id,
         topic=topic,
@@ -88,6 +93,12 @@ def books(row: LedgerRow | None = None, identities: tuple[Identity, ...] = HOLDS
     return ReconciledBooks(row or ledger_row(), BOOKS, identities)
 
 
+def with_accounts(counts: dict[str, int]) -> LedgerRow:
+    nothing = dict.fromkeys(Accounts.__struct_fields__, 0)
+    records = sum(count for name, count in counts.items() if name != "gap")
+    return msgspec.structs.replace(ledger_row(), accounts=Accounts(**{**nothing, **counts, "records": records}))
+
+
 class Elements(html.parser.HTMLParser):
     """Collects a page's elements and its text, as a browser would see them."""
 
@@ -111,13 +122,13 @@ class Elements(html.parser.HTMLParser):
 
 
 def page_of(folder: Path, row: LedgerRow, identities: tuple[Identity, ...]) -> Elements:
-    return Elements(write_report(folder, books(row, identities)).html.read_text(encoding="utf-8"))
+    return Elements(write_report(folder, books(row, identities)).read_text(encoding="utf-8"))
 
 
 def test_table_of_closed_books() -> None:
     """The verdict first, then every account with its number, then the identities spelled out."""
-    table = accounts_table(books(ledger_row(), HOLDS))
-    assert table.startswith("Books closed: 10 records of user_signups: 5 loaded, 1 duplicates, 1 dead letters,")
+    table = accounts_table(books())
+    assert table.startswith("Books closed: 10 records of user_signups = 5 rows + 1 duplicate + 1 dead letter + ")
     for name in Accounts.__struct_fields__:
         assert f"\n  {name} " in table
     assert "  ok      I1  partition 0: end 1010 - start 1000" in table
@@ -127,7 +138,7 @@ def test_table_of_closed_books() -> None:
 
 def test_table_of_broken_books() -> None:
     """A broken identity is in the first line, marked in the list, and followed by what to do."""
-    table = accounts_table(books(ledger_row(), BROKEN))
+    table = accounts_table(books(identities=BROKEN))
     first = table.splitlines()[0]
     assert first.startswith("Books broken: ")
     assert first.endswith("Broken: I3.")
@@ -139,37 +150,35 @@ def test_table_of_broken_books() -> None:
 
 @pytest.mark.parametrize("name", ["I1", "I2", "I3", "I4", "I5"])
 def test_every_identity_has_a_next_step(name: str) -> None:
-    """Whichever identity breaks, the verdict says what to do about that one."""
-    verdict = verdict_on(ledger_row(), (Identity(name, "text", holds=False),))
-    assert any(step.startswith(f"{name}: ") for step in verdict.next_steps)
+    """Whichever identity breaks, it is said what to do about that one."""
+    steps = next_steps(books(identities=(Identity(name, "text", holds=False),)))
+    assert any(step.startswith(f"{name}: ") for step in steps)
 
 
-def test_nothing_is_claimed_without_identities() -> None:
-    """A row whose identities were not evaluated isn't called closed."""
-    assert accounts_table(books(ledger_row(), ())).startswith("Books not checked: ")
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"loaded": 992, "dead_letters": 8}, "1,000 records of user_signups = 992 rows + 8 dead letters"),
+        ({"already_loaded": 1}, "1 record of user_signups = 1 already loaded"),
+        ({"loaded": 3, "gap": 600}, "3 records of user_signups = 3 rows; 600 offsets lost by Kafka, as accepted"),
+        ({}, "Nothing new to load from user_signups"),
+    ],
+)
+def test_closed_books_in_one_line(counts: dict[str, int], said: str) -> None:
+    """A run's note has the equation, without the terms that are zero."""
+    assert one_line(books(with_accounts(counts))) == f"Books closed: {said}"
 
 
-def test_an_empty_batch_is_said_plainly() -> None:
-    """No records is a sentence, not a row of zeros."""
-    row = ledger_row()
-    assert row.accounts is not None
-    empty = msgspec.structs.replace(row, accounts=Accounts(0, 0, 0, 0, 0, 0, 0, 0, None, None, 0, 0, 0))
-    assert accounts_table(books(empty, HOLDS)).startswith("Books closed: Nothing new to load from user_signups.")
-
-
-def test_an_acceptance_is_no_batch(tmp_path: Path) -> None:
-    """A row that records an accepted loss has no accounts and says what was accepted."""
-    assert accounts_table(books(acceptance_row(), HOLDS)).startswith("Loss accepted: ")
-    text = page_of(tmp_path, acceptance_row(), HOLDS).text
-    assert "truncated:3:90:100" in text
-    assert "set back by 10" in text
-    assert "Receipt" not in text
+def test_broken_books_in_one_line() -> None:
+    """Broken books name their identities and claim no sum."""
+    row = with_accounts({"loaded": 9, "tombstones": 1})
+    assert one_line(books(row, BROKEN)) == ("Books broken: 10 records of user_signups: 9 rows, 1 tombstone. Broken: I3")
 
 
 def test_hostile_text_stays_on_its_line() -> None:
     """A run id can't forge a line of the log or turn the terminal's colours."""
-    table = accounts_table(books(ledger_row(HOSTILE), HOLDS))
-    assert len(table.splitlines()) == len(accounts_table(books(ledger_row(), HOLDS)).splitlines())
+    table = accounts_table(books(ledger_row(HOSTILE)))
+    assert len(table.splitlines()) == len(accounts_table(books()).splitlines())
     assert "\x1b" not in table
     assert "\u202e" not in table
     table.encode()
@@ -182,7 +191,7 @@ def test_the_page_needs_nothing_and_runs_nothing(tmp_path: Path) -> None:
     assert not tags & {"script", "link", "img", "iframe", "object", "form"}
     assert not any(key in attributes for _, attributes in page.elements for key in ("src", "onclick", "onload"))
     hrefs = [attributes["href"] for _, attributes in page.elements if "href" in attributes]
-    assert hrefs == ["6a1f0c4be2d97a35.c0ffee0123456789.json"]
+    assert hrefs == [report_path(tmp_path, DAG, HOSTILE).with_suffix(".json").name]
     policies = [a.get("content") for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"]
     assert policies == ["default-src 'none'; style-src 'unsafe-inline'"]
     assert "<script>alert('1')</script>&\"\\n\\x1b[31m\\u202edlrow\\ud800" in page.text
@@ -192,8 +201,8 @@ def test_the_page_needs_nothing_and_runs_nothing(tmp_path: Path) -> None:
 
 def test_the_page_says_what_the_table_says(tmp_path: Path) -> None:
     """Headline, names, ranges, accounts, identities, receipt, accepted losses and next steps are there."""
-    paths = write_report(tmp_path, books(identities=BROKEN))
-    text = Elements(paths.html.read_text()).text
+    page = write_report(tmp_path, books(identities=BROKEN))
+    text = Elements(page.read_text()).text
     for said in (
         "Books broken",
         "What to do",
@@ -216,29 +225,62 @@ def test_the_page_says_what_the_table_says(tmp_path: Path) -> None:
 
 def test_json_carries_the_row_as_the_ledger_has_it(tmp_path: Path) -> None:
     """The document holds outcome, row, identities and books, and reads back as the same row."""
-    paths = write_report(tmp_path, books(identities=HOLDS))
-    document = json.loads(paths.json.read_text())
+    page = write_report(tmp_path, books())
+    document = json.loads(page.with_suffix(".json").read_text())
     assert (document["report_version"], document["outcome"]) == (1, "closed")
     assert msgspec.convert(document["row"], LedgerRow, strict=False) == ledger_row()
     assert document["partitions"][1]["position"] == 77
     assert document["dead_letter_reasons"] == {"invalid_json": 1}
-    assert paths.json.name == "6a1f0c4be2d97a35.c0ffee0123456789.json"
+    assert document["summary"].endswith(" + 2 already loaded.")
 
 
-def test_a_repeat_replaces_both_files_and_leaves_nothing_else(tmp_path: Path) -> None:
-    """A retry writes the same two names; the folder is private when it had to be made."""
+def test_a_run_has_one_report(tmp_path: Path) -> None:
+    """A repeat and another plan of the run replace both files; the folder is private when it had to be made."""
     folder = tmp_path / "new" / "reports"
-    write_report(folder, books(identities=HOLDS))
-    paths = write_report(folder, books(identities=BROKEN))
-    assert sorted(path.name for path in folder.iterdir()) == sorted([paths.json.name, paths.html.name])
-    assert json.loads(paths.json.read_text())["outcome"] == "broken"
+    write_report(folder, books())
+    cleared = msgspec.structs.replace(ledger_row(), plan_id="0123456789abcdef")
+    page = write_report(folder, books(cleared, BROKEN))
+    assert page == report_path(folder, DAG, "scheduled__2026-01-01")
+    assert set(page.parent.iterdir()) == {page, page.with_suffix(".json")}
+    document = json.loads(page.with_suffix(".json").read_text())
+    assert (document["outcome"], document["row"]["plan_id"]) == ("broken", "0123456789abcdef")
+    assert "0123456789abcdef" in page.read_text()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_report_is_found_by_dag_and_run() -> None:
+    """An ordinary run id is readable in the name, in a folder of its DAG, and nothing in it means more to a path."""
+    path = report_path(Path("reports"), DAG, "scheduled__2026-01-01T00:00:00+00:00")
+    batch = batch_id(DAG, "scheduled__2026-01-01T00:00:00+00:00")
+    assert str(path) == f"reports/{DAG}/scheduled__2026-01-01T00_00_00+00_00.{batch}.html"
+
+
+@given(st.lists(st.tuples(st.sampled_from([DAG, "a/b", "a:b", ".."]), IDS), min_size=2, max_size=2, unique=True))
+def test_no_two_runs_share_a_report(runs: list[tuple[str, str]]) -> None:
+    """Whatever the ids hold, a report lies two levels below the folder, under a name of its own that a disk takes."""
+    paths = [report_path(Path("/reports"), *ids) for ids in runs]
+    for path in paths:
+        assert path.parents[1] == Path("/reports")
+        assert ".." not in path.parts
+        assert path.parent.name.isascii()
+        assert path.name.isascii()
+        assert all(len(part) < 230 and part.isprintable() for part in path.parts)
+    assert str(paths[0]).lower() != str(paths[1]).lower()
+
+
+def test_hostile_ids_lead_nowhere_else(tmp_path: Path) -> None:
+    """Ids from a tampered ledger can't lead out of the folder, nor past what a disk takes."""
+    for run_id in ("../../etc/x", "/etc/x", "x" * 250, "\u4e2d" * 250, HOSTILE, "", ".."):
+        page = write_report(tmp_path / "reports", books(msgspec.structs.replace(ledger_row(run_id), pipeline="..")))
+        assert page.parents[1] == tmp_path / "reports"
+    assert len(list(tmp_path.glob("reports/_/*"))) == 2 * 7
+    assert [path.name for path in tmp_path.iterdir()] == ["reports"]
 
 
 def test_a_failed_write_keeps_the_older_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk is a sentence, which may pass; the report that was there is untouched, no half file is left."""
-    paths = write_report(tmp_path, books(identities=HOLDS))
-    before = paths.json.read_bytes()
+    page = write_report(tmp_path, books())
+    before = page.read_bytes()
 
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -249,23 +291,15 @@ def test_a_failed_write_keeps_the_older_report(tmp_path: Path, monkeypatch: pyte
     )
     with pytest.raises(RetriableError, match=said):
         write_report(tmp_path, books(identities=BROKEN))
-    assert paths.json.read_bytes() == before
-    assert len(list(tmp_path.iterdir())) == 2
+    assert page.read_bytes() == before
+    assert len(list(page.parent.iterdir())) == 2
 
 
 def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     """A path that can't be a folder is named."""
     (tmp_path / "reports").write_text("")
     with pytest.raises(SettingsError, match="reports"):
-        write_report(tmp_path / "reports", books(identities=HOLDS))
-
-
-def test_an_id_that_is_a_path_is_refused(tmp_path: Path) -> None:
-    """An id from a tampered ledger can't lead out of the folder."""
-    row = msgspec.structs.replace(ledger_row(), batch_id="../../etc/x")
-    with pytest.raises(IntegrityError, match="etc"):
-        write_report(tmp_path, books(row))
-    assert list(tmp_path.iterdir()) == []
+        write_report(tmp_path / "reports", books())
 
 
 def test_markup_escapes_all_that_it_didnt_make() -> None:

@@ -110,15 +110,16 @@ class LedgerRun:
         """Show the books: in the log, as the report, and once they close as positions where lag tools look."""
         from airflow.configuration import AIRFLOW_HOME
 
-        from topicledger.report import accounts_table, write_report
+        from topicledger.report.files import write_report
+        from topicledger.report.text import accounts_table
         from topicledger.steps.reconcile import show_positions
 
         log.info("the books of batch %s:\n%s", self.batch_id, accounts_table(books))
         report = write_report(Path(AIRFLOW_HOME, "topicledger", "reports"), books)
-        log.info("report: %s", report.html)
+        log.info("report: %s", report)
         books.require_closed()
         show_positions(self, books)
-        self.push(accounts=books.row.accounts, report_path=str(report.html))
+        self.push(accounts=books.accounts, report_path=str(report))
 
     def push(self, **values: Any) -> None:
         """Hand small values on to later tasks, by XCom; None isn't handed on."""

@@ -77,6 +77,17 @@ class ReconciledBooks(msgspec.Struct, frozen=True):
     identities: tuple[Identity, ...]
 
     @property
+    def accounts(self) -> Accounts:
+        """What became of the batch's records."""
+        assert self.row.accounts is not None  # noqa: S101 - so it is made; this is for the type checker
+        return self.row.accounts
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """The names of the identities that don't hold; empty when the books closed."""
+        return tuple(sorted({identity.name for identity in self.identities if not identity.holds}))
+
+    @property
     def positions(self) -> dict[int, int]:
         """The position of every partition of the batch's topic."""
         return {books.partition: books.position for books in self.partitions if books.topic_id == self.row.topic_id}

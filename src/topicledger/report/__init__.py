@@ -1,9 +1,4 @@
-"""The report of a batch: a table for the task log, a JSON document and a page for people.
+"""The books for people: in words, as a JSON document and as a page.
 
 It only shows what it is given: nothing is counted, nothing is asked of Kafka or of a warehouse.
 """
-
-from topicledger.report.files import ReportPaths, write_report
-from topicledger.report.text import accounts_table
-
-__all__ = ["ReportPaths", "accounts_table", "write_report"]

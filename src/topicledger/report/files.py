@@ -1,4 +1,4 @@
-"""Writes a batch's report: one JSON document and one page, each replaced as a whole."""
+"""The report of a run: where it lies, and how it is written: a JSON document and a page, each as a whole."""
 
 from __future__ import annotations
 
@@ -6,56 +6,60 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from topicledger.disks import FULL, disk_failed
-from topicledger.errors import IntegrityError, SettingsError
-from topicledger.model.ledger import LedgerRow, ReconciledBooks
-from topicledger.model.manifest import Manifest
+from topicledger.errors import SettingsError
+from topicledger.model.identity import batch_id
+from topicledger.model.ledger import ReconciledBooks
 from topicledger.report.page import page
-from topicledger.report.verdict import verdict_on
+from topicledger.report.text import next_steps, summary
 
 REPORT_VERSION = 1
 """Version of the JSON document's shape."""
 
-_SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_NOT_IN_A_NAME = re.compile(r"^[.-]+|[^A-Za-z0-9_.+-]")
+_READABLE = 150
+"""Characters of an id that its name shows: with all that comes behind them it stays below a file system's 255."""
 
 
-class ReportPaths(NamedTuple):
-    """Where the report of a batch lies."""
+def report_path(folder: Path, dag_id: str, run_id: str) -> Path:
+    """Say where a run's page lies: `<folder>/<dag_id>/<run_id>.<batch_id>.html`, the JSON document beside it.
 
-    json: Path
-    html: Path
+    The ids are shown as far as a path can show them, and whatever they hold, it lies two levels below the folder.
+    The batch_id keeps apart those that look alike. It depends on the arguments alone, no file is looked for.
+    """
+    return folder / _name(dag_id) / f"{_name(run_id)}.{batch_id(dag_id, run_id)}.html"
 
 
-def write_report(folder: Path, books: ReconciledBooks) -> ReportPaths:
-    """Write `<batch_id>.<plan_id>.json` and `.html`; a repeat replaces them, and no reader ever sees a half.
+def _name(text: str) -> str:
+    return _NOT_IN_A_NAME.sub("_", text)[:_READABLE] or "_"
+
+
+def write_report(folder: Path, books: ReconciledBooks) -> Path:
+    """Write a run's page and JSON document; a repeat, or another plan of the run, replaces them, each as a whole.
 
     Args:
         folder: Made with mode 0700 when missing. Who may read reports is decided by its mode.
         books: The batch's books, closed or not.
 
     Returns:
-        The two files.
+        The page, at its `report_path`.
 
     Raises:
         SettingsError: The folder can't be made or written to.
         RetriableError: Its disk is full.
-        IntegrityError: The row's batch_id or plan_id can't be a file's name, so it isn't one of ours.
     """
-    row = books.row
-    stem = _stem(row)
-    paths = ReportPaths(folder / f"{stem}.json", folder / f"{stem}.html")
-    reasons = row.manifest.reasons if isinstance(row.manifest, Manifest) else {}
-    content = _document(books, reasons)
+    path = report_path(folder, books.row.pipeline, books.row.run_id)
+    document = path.with_suffix(".json")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _replace(paths.json, json.dumps(content, indent=2) + "\n")
-        _replace(paths.html, page(row, books.identities, books.partitions, reasons, paths.json.name))
+        path.parent.mkdir(exist_ok=True)
+        _replace(document, json.dumps(_document(books), indent=2) + "\n")
+        _replace(path, page(books, document.name))
     except OSError as error:
         if error.errno in FULL:
             lost = "the batch is loaded and its books are in the ledger"
@@ -63,27 +67,20 @@ def write_report(folder: Path, books: ReconciledBooks) -> ReportPaths:
         raise SettingsError(
             f"the report can't be written to {folder}: {error.strerror or error}. "
             "Make the folder writable for the user that runs the tasks, or name another one",
-            batch_id=row.batch_id,
+            batch_id=books.row.batch_id,
         ) from error
-    return paths
+    return path
 
 
-def _stem(row: LedgerRow) -> str:
-    for name in (row.batch_id, row.plan_id):
-        if not _SAFE_NAME.match(name):
-            raise IntegrityError(f"the ledger has {name!r} as an id, which this program never writes: look who did")
-    return f"{row.batch_id}.{row.plan_id}"
-
-
-def _document(books: ReconciledBooks, reasons: Mapping[str, int]) -> dict[str, Any]:
-    verdict = verdict_on(books.row, books.identities)
+def _document(books: ReconciledBooks) -> dict[str, Any]:
+    shown = msgspec.to_builtins(books)
     return {
         "report_version": REPORT_VERSION,
-        "outcome": verdict.outcome,
-        "summary": verdict.summary,
-        "next_steps": list(verdict.next_steps),
-        **msgspec.to_builtins(books),
-        "dead_letter_reasons": dict(reasons),
+        "outcome": "broken" if books.broken else "closed",
+        "summary": f"{summary(books)}.",
+        "next_steps": next_steps(books),
+        **shown,
+        "dead_letter_reasons": shown["row"]["manifest"]["reasons"],
     }
 
 

@@ -3,57 +3,47 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from topicledger import __version__
-from topicledger.model.accounts import Accounts, Identity, PartitionBooks
-from topicledger.model.ledger import LedgerRow
-from topicledger.model.manifest import Acceptance
-from topicledger.report.accounts import FATES, account_lines
+from topicledger.model.accounts import Accounts, Identity
+from topicledger.model.ledger import LedgerRow, ReconciledBooks
+from topicledger.model.manifest import Manifest
 from topicledger.report.display import NOTHING, number
 from topicledger.report.markup import EMPTY, Markup, element, joined
 from topicledger.report.ranges import RangeLine, range_lines
 from topicledger.report.style import STYLE
-from topicledger.report.verdict import Verdict, verdict_on
+from topicledger.report.text import FATES, MEANINGS, headline, next_steps, summary
 
 # The page comes from a worker's disk and may be opened anywhere: nothing in it may load or run.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def page(
-    row: LedgerRow,
-    identities: Sequence[Identity],
-    partitions: Sequence[PartitionBooks],
-    reasons: Mapping[str, int],
-    json_name: str,
-) -> str:
+def page(books: ReconciledBooks, json_name: str) -> str:
     """Make the whole page.
 
     Args:
-        row: The ledger row.
-        identities: As they were evaluated.
-        partitions: The target's books, of every topic_id.
-        reasons: Dead letters of this batch by reason; may be empty.
+        books: The batch's books, closed or not.
         json_name: The JSON document's file name, beside the page.
 
     Returns:
         An HTML document, encodable as UTF-8.
     """
-    verdict = verdict_on(row, identities)
+    row = books.row
     sections = (
-        _headline(verdict, row),
-        _next_steps(verdict),
+        _headline(books),
+        _next_steps(books),
         _facts(row),
-        _accounts(row.accounts),
-        _reasons(reasons),
-        _ranges(range_lines(row, partitions)),
-        _identities(identities),
+        _accounts(books.accounts),
+        _reasons(row),
+        _ranges(range_lines(row, books.partitions)),
+        _identities(books.identities),
         _receipt(row),
         _accepted(row),
         _footer(json_name),
     )
     body = element("body", element("main", *sections))
-    document = element("html", _head(f"{verdict.headline}: {row.pipeline}, {row.run_id}"), body, lang="en")
+    document = element("html", _head(f"{headline(books)}: {row.pipeline}, {row.run_id}"), body, lang="en")
     return f"<!doctype html>\n{document}\n"
 
 
@@ -67,13 +57,13 @@ def _head(title: str) -> Markup:
     )
 
 
-def _headline(verdict: Verdict, row: LedgerRow) -> Markup:
+def _headline(books: ReconciledBooks) -> Markup:
     return element(
         "header",
-        element("h1", verdict.headline),
-        element("p", verdict.summary),
-        _bar(row.accounts) if row.accounts else EMPTY,
-        class_=f"verdict {verdict.outcome}",
+        element("h1", headline(books)),
+        element("p", f"{summary(books)}."),
+        _bar(books.accounts),
+        class_=f"verdict {'broken' if books.broken else 'closed'}",
     )
 
 
@@ -88,10 +78,10 @@ def _bar(accounts: Accounts) -> Markup:
     return element("div", *parts, class_="bar", aria_hidden="true")
 
 
-def _next_steps(verdict: Verdict) -> Markup:
-    if not verdict.next_steps:
+def _next_steps(books: ReconciledBooks) -> Markup:
+    if not books.broken:
         return EMPTY
-    return _section("What to do", element("ol", *(element("li", step) for step in verdict.next_steps)))
+    return _section("What to do", element("ol", *(element("li", step) for step in next_steps(books))))
 
 
 def _facts(row: LedgerRow) -> Markup:
@@ -118,24 +108,24 @@ def _when(moment: dt.datetime | None) -> str:
     return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _accounts(accounts: Accounts | None) -> Markup:
-    if accounts is None:
-        return EMPTY
+def _accounts(accounts: Accounts) -> Markup:
     rows = [element("tr", element("th", "Account"), element("th", "Count", class_="n"), element("th", ""))]
-    for line in account_lines(accounts):
-        swatch = element("span", class_=f"swatch {line.name}") if line.name in FATES and line.value else EMPTY
+    for name, meaning in MEANINGS.items():
+        value = getattr(accounts, name)
+        swatch = element("span", class_=f"swatch {name}") if name in FATES and value else EMPTY
         rows.append(
             element(
                 "tr",
-                element("td", swatch, element("code", line.name)),
-                element("td", number(line.value), class_="n" if line.value else "n zero"),
-                element("td", line.meaning, class_="meaning"),
+                element("td", swatch, element("code", name)),
+                element("td", number(value), class_="n" if value else "n zero"),
+                element("td", meaning, class_="meaning"),
             )
         )
     return _section("Accounts", element("table", *rows, class_="accounts"))
 
 
-def _reasons(reasons: Mapping[str, int]) -> Markup:
+def _reasons(row: LedgerRow) -> Markup:
+    reasons = row.manifest.reasons if isinstance(row.manifest, Manifest) else {}
     if not reasons:
         return EMPTY
     ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
@@ -175,8 +165,6 @@ def _identities(identities: Sequence[Identity]) -> Markup:
 
 
 def _receipt(row: LedgerRow) -> Markup:
-    if isinstance(row.manifest, Acceptance):
-        return EMPTY
     receipt = row.receipt
     if receipt is None:
         return _section("Receipt", element("p", "None: this run only loads what others produced."))
@@ -192,8 +180,7 @@ def _accepted(row: LedgerRow) -> Markup:
     if not row.manifest.accepted:
         return EMPTY
     items = (element("li", element("code", loss)) for loss in row.manifest.accepted)
-    title = "Accepted loss" if isinstance(row.manifest, Acceptance) else "Losses accepted in this batch"
-    return _section(title, element("ul", *items, class_="plain"))
+    return _section("Losses accepted in this batch", element("ul", *items, class_="plain"))
 
 
 def _footer(json_name: str) -> Markup:

@@ -7,12 +7,7 @@ import logging
 from topicledger.crash_points import crash_point
 from topicledger.errors import IntegrityError, TopicLedgerError
 from topicledger.kafka.offsets import commit_group
-from topicledger.model.accounts import (
-    AppliedCounts,
-    Books,
-    StagedCounts,
-    identities,
-)
+from topicledger.model.accounts import Accounts, AppliedCounts, Books, StagedCounts, identities
 from topicledger.model.ledger import LedgerRow, LedgerSnapshot, ReconciledBooks
 from topicledger.model.manifest import Manifest
 from topicledger.retries import with_retries
@@ -32,7 +27,7 @@ def reconcile(run: Run, plan_id: str | None) -> ReconciledBooks:
         plan_id: As the load pushed it.
 
     Returns:
-        The books, whether they close or not.
+        The books, whether they close or not: `require_closed` stops where they don't.
 
     Raises:
         IntegrityError: The ledger doesn't have the batch, or the plan's id didn't come by XCom.
@@ -58,7 +53,7 @@ def reconcile(run: Run, plan_id: str | None) -> ReconciledBooks:
             repeat="run",
             batch_id=batch_id,
         )
-    found = identities(_books(row, row.manifest, snapshot))
+    found = identities(_books(row, row.manifest, row.accounts, snapshot))
     return ReconciledBooks(row, snapshot.partitions, found)
 
 
@@ -75,9 +70,7 @@ def show_positions(run: Run, books: ReconciledBooks) -> None:
         log.warning("the offsets of group %s could not be set; only lag tools miss them: %s", group, error)
 
 
-def _books(row: LedgerRow, manifest: Manifest, snapshot: LedgerSnapshot) -> Books:
-    accounts = row.accounts
-    assert accounts is not None  # noqa: S101 - reconcile() checked it; this is for the type checker
+def _books(row: LedgerRow, manifest: Manifest, accounts: Accounts, snapshot: LedgerSnapshot) -> Books:
     return Books(
         manifest=manifest,
         receipt=row.receipt,
