@@ -19,7 +19,7 @@ TASKS = {"produce": "generate_and_produce_data", "consume": "consume_and_stage_d
 def told_by_airflow(context: Mapping[str, Any]) -> Iterator[None]:
     """Map errors: what a retry can't mend fails the task at once, the rest uses Airflow's retries.
 
-    Whatever leaves a task is an exception that ends with the next step: a log's last line is what a person reads first.
+    Whatever leaves a task is an exception that ends with the next step: its own sentence is what Airflow shows first.
 
     Args:
         context: What Airflow gives the task.
