@@ -16,7 +16,7 @@ from benchmarks.setting import Setting
 from topicledger.columns import Column
 from topicledger.model.accounts import Accounts
 from topicledger.model.identity import CONTRACT_VERSION
-from topicledger.model.manifest import Manifest, StagedFile, StagedPartition
+from topicledger.model.manifest import Manifest, StagedFile, StagedPart, StagedPartition
 from topicledger.warehouse.choice import open_warehouse
 from topicledger.warehouse.sql.dialect import DUCKDB, POSTGRES, Dialect
 from topicledger.warehouse.sql.tables import Table, Tables
@@ -136,10 +136,7 @@ def _manifest(target: str, each: int) -> Manifest:
             )
             for partition in range(PARTITIONS)
         ),
-        rows=file,
-        dead_letters=file,
-        tombstones=file,
-        jumps=file,
+        parts=(StagedPart(file, file, file, file),),
     )
 
 

@@ -7,7 +7,7 @@ import hashlib
 import io
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -26,7 +26,7 @@ from topicledger.model.accounts import (
     require_closed,
 )
 from topicledger.model.ledger import LedgerRow
-from topicledger.model.manifest import Manifest, StagedFile, StagedPartition
+from topicledger.model.manifest import Manifest, StagedFile, StagedPart, StagedPartition
 from topicledger.model.plan import OffsetRange, Position
 from topicledger.pipeline import Pipeline
 from topicledger.warehouse.contract import LoadTransaction, StagedStreams, Warehouse
@@ -93,6 +93,7 @@ class Batch:
     target: str = "?"
     topic_id: str = TOPIC_ID
     columns: Sequence[Column] = COLUMNS
+    parts: int = 1
 
     def row(self, partition: int, offset: int, key: str | int, **values: Any) -> Batch:
         self.rows.append(
@@ -170,12 +171,6 @@ class Batch:
         }
 
     def manifest(self) -> Manifest:
-        files = self.files()
-        counts: tuple[list[Any], ...] = (self.rows, self.dead_letters, self.tombstones, self.jumps)
-        staged: dict[str, Any] = {
-            name: StagedFile(f"{name}.csv", len(raw), hashlib.sha256(raw).hexdigest(), len(count), _longest(count))
-            for (name, raw), count in zip(files.items(), counts, strict=True)
-        }
         return Manifest(
             contract_version=identity.CONTRACT_VERSION,
             batch_id=self.batch_id,
@@ -186,8 +181,22 @@ class Batch:
             topic=TOPIC,
             topic_id=self.topic_id,
             partitions=tuple(self._partition(r) for r in self.planned),
-            **staged,
+            parts=tuple(part._part() for part in self.in_parts()),
         )
+
+    def in_parts(self) -> list[Batch]:
+        """What each of as many readers as there are parts has staged."""
+        taken = [slice(number, None, self.parts) for number in range(self.parts)]
+        tables = ("rows", "dead_letters", "tombstones", "jumps")
+        return [replace(self, **{table: getattr(self, table)[one] for table in tables}) for one in taken]
+
+    def _part(self) -> StagedPart:
+        counts: tuple[list[Any], ...] = (self.rows, self.dead_letters, self.tombstones, self.jumps)
+        staged: dict[str, Any] = {
+            name: StagedFile(f"{name}.csv", len(raw), hashlib.sha256(raw).hexdigest(), len(count), _longest(count))
+            for (name, raw), count in zip(self.files().items(), counts, strict=True)
+        }
+        return StagedPart(**staged)
 
     def _partition(self, planned: OffsetRange) -> StagedPartition:
         kinds = [(p, end - start, kind) for p, start, end, kind in self.jumps]
@@ -206,8 +215,8 @@ class Batch:
         )
 
 
-def streams(files: Mapping[str, bytes]) -> StagedStreams:
-    return StagedStreams(**{name: io.BytesIO(raw) for name, raw in files.items()})
+def streams(files: Mapping[str, bytes]) -> list[StagedStreams]:
+    return [StagedStreams(**{name: io.BytesIO(raw) for name, raw in files.items()})]
 
 
 def _longest(records: Sequence[Any]) -> int:
@@ -255,7 +264,7 @@ def load(warehouse: Warehouse, batch: Batch) -> Loaded:
 def apply(transaction: LoadTransaction, batch: Batch) -> Loaded:
     """Everything but the commit."""
     manifest = batch.manifest()
-    transaction.copy_staged(manifest, streams(batch.files()))
+    transaction.copy_staged(manifest, [one for part in batch.in_parts() for one in streams(part.files())])
     positions = {(p.topic_id, p.partition): p for p in transaction.lock_positions()}
     found = transaction.find_batch(manifest.batch_id, manifest.plan_id)
     if found:

@@ -19,7 +19,7 @@ from tests.contract.places import Place
 from topicledger.errors import IntegrityError
 from topicledger.model.ledger import LedgerRow
 from topicledger.model.plan import OffsetRange, Position
-from topicledger.staged_files.opened_batch import ManifestHandle, OpenedBatch
+from topicledger.staged_files.opened_batch import ManifestHandle, OpenedBatch, OpenedPart
 from topicledger.staged_files.verifying import VerifyingReader
 from topicledger.steps.load import _load
 from topicledger.warehouse.contract import Warehouse
@@ -34,11 +34,11 @@ def opened(batch: Batch, folder: Path) -> Iterator[OpenedBatch]:
         for name, content in batch.files().items():
             (folder / name).write_bytes(content)
             expected = msgspec.structs.replace(
-                getattr(manifest, name), size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
+                getattr(manifest.parts[0], name), size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
             )
             readers[name] = VerifyingReader(os.open(folder / name, os.O_RDONLY), expected)
             stack.callback(readers[name].close)
-        yield OpenedBatch(manifest, **readers)
+        yield OpenedBatch(manifest, [OpenedPart(**readers)])
 
 
 def load_step(warehouse: Warehouse, batch: Batch, folder: Path) -> LedgerRow:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +18,23 @@ def batch_of(start: int, end: int, **more: object) -> Batch:
     for offset in range(start, end):
         batch.row(0, offset, offset)
     return batch
+
+
+def test_a_batch_in_parts(place: Place) -> None:
+    """What several readers staged is one batch: of a key in two parts the lowest offset is loaded, the rest counted."""
+    warehouse = place.ready()
+    origin(warehouse)
+    batch = Batch([OffsetRange(0, 0, 15)], parts=3)
+    for offset in range(7):
+        batch.row(0, offset, offset % 5)
+    batch.dead(0, 7).dead(0, 8).tombstone(0, 9).jump(0, 10, 12, "gap").jump(0, 12, 15, "invisible")
+    loaded = load(warehouse, batch)
+    assert loaded.staged is not None
+    assert (loaded.staged.rows, loaded.staged.dead_letters, loaded.staged.tombstones) == (7, 2, 1)
+    accounts = loaded.accounts
+    assert (accounts.loaded, accounts.duplicates, accounts.dead_letters, accounts.tombstones) == (5, 2, 2, 1)
+    assert (accounts.gap, accounts.invisible) == (2, 3)
+    assert [offset for _, offset, _ in rows_of(place)] == list(range(5))
 
 
 def test_first_load(place: Place) -> None:
@@ -246,7 +264,7 @@ def test_a_stream_that_fails(place: Place) -> None:
 
     warehouse = place.ready()
     batch = batch_of(0, 3, target=warehouse.target)
-    files = streams(batch.files())
-    failing = type(files)(Failing(batch.files()["rows"]), files.dead_letters, files.tombstones, files.jumps)  # type: ignore[arg-type]
+    (files,) = streams(batch.files())
+    failing = replace(files, rows=Failing(batch.files()["rows"]))  # type: ignore[arg-type]
     with pytest.raises(IntegrityError, match="the digest differs"), warehouse.loading() as transaction:
-        transaction.copy_staged(batch.manifest(), failing)
+        transaction.copy_staged(batch.manifest(), [failing])

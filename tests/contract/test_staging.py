@@ -42,7 +42,7 @@ def test_verified_after_it_was_copied(place: Place, tmp_path: Path, damage: str)
         readers = opened(stack, tmp_path, batch.files(), damage)
         streams = StagedStreams(**{name: cast("BinaryIO", reader) for name, reader in readers.items()})
         with warehouse.loading() as transaction:
-            transaction.copy_staged(batch.manifest(), streams)
+            transaction.copy_staged(batch.manifest(), [streams])
             for name, reader in readers.items():
                 assert not reader.read(1)
                 if name == damage:

@@ -18,7 +18,7 @@ from topicledger.model.records import Chunk
 from topicledger.pipeline import Pipeline
 from topicledger.staged_files.folder import stem
 from topicledger.staged_files.root import LocalRoot
-from topicledger.staged_files.writer import StagedBatch
+from topicledger.staged_files.writer import PartWriter
 from topicledger.steps.stage import Stager
 from topicledger.warehouse.choice import open_warehouse
 
@@ -70,13 +70,15 @@ def test_records_become_rows_and_dead_letters(payments: Pipeline, tmp_path: Path
         jumps=[],
     )
     judge = Judge(payments)
-    with StagedBatch(LocalRoot(str(tmp_path)), stem("0" * 16), judge.columns) as batch:
-        Stager(judge, batch).add(chunk)
-        rows, dead_letters, tombstones, _ = batch.finish_files()
-        with (tmp_path / rows.name).open(newline="") as file:
-            (row,) = csv.DictReader(file)
-        with (tmp_path / dead_letters.name).open(newline="") as file:
-            reasons = {letter["_kafka_offset"]: letter["reason"] for letter in csv.DictReader(file)}
+    with PartWriter(LocalRoot(str(tmp_path)), stem("0" * 16), judge.columns) as part:
+        Stager(judge, part).add(chunk)
+        rows, dead_letters, tombstones, _ = (
+            t.finish() for t in (part.rows, part.dead_letters, part.tombstones, part.jumps)
+        )
+    with (tmp_path / rows.name).open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    with (tmp_path / dead_letters.name).open(newline="") as file:
+        reasons = {letter["_kafka_offset"]: letter["reason"] for letter in csv.DictReader(file)}
     assert row["note"] == 'twice, "really"'
     assert (row["paid_date"], row["is_refund"], row["_kafka_offset"]) == ("2025-12-31", "true", "120")
     assert reasons == {"121": "invalid_event", "122": "invalid_event", "123": "invalid_event", "124": "invalid_json"}

@@ -177,8 +177,9 @@ def test_manifest_of_another_contract(staged: Staged) -> None:
 def test_manifest_that_names_a_foreign_file(staged: Staged) -> None:
     """A manifest can't make the load open any file but a staged one of its own run."""
     for name in ("../secret", "/etc/passwd", "secret.csv", staged.path(run=staged.other).name):
-        rows = {**json.loads(staged.files[staged.path("manifest.json").name])["rows"], "name": name}
-        require_refused(with_manifest(staged, rows=rows), "which is no staged file")
+        (part,) = json.loads(staged.files[staged.path("manifest.json").name])["parts"]
+        changed = {**part, "rows": {**part["rows"], "name": name}}
+        require_refused(with_manifest(staged, parts=[changed]), "which is no staged file")
 
 
 @pytest.mark.fault(19, "stopped")

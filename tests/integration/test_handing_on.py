@@ -19,7 +19,7 @@ from topicledger.steps.reconcile import show_positions
 
 
 def test_offsets_wait_for_the_manifest(duckdb_case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run's group has no offsets when the files have their names, nor when the manifest has; only then."""
+    """The run's group has no offsets when the parts are whole, nor when the manifest is there; only then."""
     case = duckdb_case
     case.send(sign_ups(range(6), partitions=2))
     run = OneRun(case)
@@ -31,7 +31,7 @@ def test_offsets_wait_for_the_manifest(duckdb_case: Case, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(consume, "crash_point", passing)
     run.consume()
-    assert seen["step-12.files_renamed"] == seen["step-12.staged"] == {}
+    assert seen["step-10.jumps_read_again"] == seen["step-12.staged"] == {}
     assert seen["step-12.offsets_committed"] == {0: 3, 1: 3}
 
 

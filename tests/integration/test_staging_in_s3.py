@@ -64,13 +64,31 @@ def test_a_run(case: Case, object_store: ObjectStore, scratch: Path, monkeypatch
     run.consume()
     assert run.staged is not None
     assert run.staged.rows_path.startswith(f"{case.pipeline.staging_dir}/kafka_staging_{run.batch_id}.")
-    assert len(staged(case, object_store)) == 6
+    assert len(staged(case, object_store)) == 7
     assert run.load().loaded == 50
     assert run.reconcile().acked_seen == 40
     run.clean_up()
     assert staged(case, object_store) == []
     assert list(scratch.iterdir()) == []
     assert run.load().loaded == 50
+    case.oracle().require_every_record_once()
+
+
+def test_parts_from_several_processes(case: Case, object_store: ObjectStore, scratch: Path) -> None:
+    """Each process sends its own part; a failed attempt takes back what the others have sent, nothing is left here."""
+    several = case.changed(reading_processes=2)
+    several.send([*sign_ups(range(60), partitions=2), Record(b"{"), Record(None, b"gone")])
+    failing = OneRun(several.changed(error_budget=0.0))
+    with pytest.raises(IntegrityError, match="the error budget is 0"):
+        failing.consume()
+    assert staged(case, object_store) == []
+    run = OneRun(several)
+    run.consume()
+    assert len(staged(case, object_store)) == 5 + 5 + 1
+    assert list(scratch.iterdir()) == []
+    assert run.load().loaded == 60
+    run.clean_up()
+    assert staged(case, object_store) == []
     case.oracle().require_every_record_once()
 
 
@@ -85,8 +103,9 @@ def test_killed_while_staging(case: Case, object_store: ObjectStore, tmp_path: P
     crash.mkdir()
     run = OneRun(case)
     assert not run_step(run, "consume", (crash, point))
-    assert len(list(scratch.iterdir())) == 1
-    assert len(staged(case, object_store)) == (5 if point == "step-12.staged" else 0)
+    whole = point == "step-12.staged"
+    assert len(list(scratch.iterdir())) == (0 if whole else 1)
+    assert len(staged(case, object_store)) == (6 if whole else 0)
     run.consume()
     assert list(scratch.iterdir()) == []
     assert run.load().loaded == 300
@@ -146,7 +165,7 @@ def test_the_dags_own_clean_up(object_store: ObjectStore, tmp_path: Path) -> Non
     root = S3Root(url, connection)
     stage_in(root, batch_id("robust_kafka_etl_pipeline", "manual"))
     stage_in(root, "f" * 16)
-    for removed in (5, 0):
+    for removed in (6, 0):
         printed = clean_up(url, connection, tmp_path)
         assert printed.count("removed s3://") == removed
         assert str(connection.password) not in printed

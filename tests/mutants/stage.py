@@ -57,7 +57,7 @@ STAGE = (
     Mutant(
         "jumps of a chunk aren't staged",
         ("step 11", "I4"),
-        'stage_jumps(self._sink, chunk.jumps, "invisible")',
+        'stage_jumps(self._part, chunk.jumps, "invisible")',
         "pass",
         ("test_only_aborted_records",),
     ),
@@ -100,8 +100,8 @@ STAGE = (
     Mutant(
         "an interrupted batch leaves its files",
         ("step 12", "staging"),
-        "if not self._finished:",
-        "if False:",
+        "root.remove(stem)\nraise",
+        "raise",
         ("test_an_unfinished_batch",),
     ),
     Mutant(
@@ -129,9 +129,9 @@ STAGE = (
     Mutant(
         "offsets are committed before the batch is staged",
         ("step 12", "guarantee 2"),
-        "files = batch.finish_files()",
+        "handle = stage_manifest(root, own_stem, manifest)",
         "commit_group(kafka, group_id, plan.topic, {r.partition: r.end for r in plan.ranges})\n"
-        "files = batch.finish_files()",
+        "handle = stage_manifest(root, own_stem, manifest)",
         ("test_offsets_wait_for_the_manifest",),
     ),
     Mutant(

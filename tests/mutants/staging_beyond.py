@@ -44,9 +44,9 @@ STAGE_S3 = (
     Mutant(
         "an attempt that is given up leaves its objects",
         ("step 12", "staging"),
-        "for name in reversed(self._sent):",
-        "for name in ():",
-        ("test_planted_object[manifest.json-False]",),
+        "self._removed(stem)",
+        "pass",
+        ("test_planted_object[csv-False]",),
     ),
     Mutant(
         "what a killed attempt wrote stays on the machine",
@@ -72,10 +72,9 @@ STAGE_S3 = (
     Mutant(
         "the clean-up in S3 removes every run's files",
         ("step 21", "guarantee 3"),
-        'f"kafka_staging_{batch_id}."',
-        '"kafka_staging_"',
+        'self._bucket.keys(f"{stem}.")',
+        'self._bucket.keys("kafka_staging_")',
         ("test_cleaning_up",),
-        within="clean_up",
     ),
     Mutant(
         "the clean-up in S3 removes what is no staged file",

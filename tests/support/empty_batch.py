@@ -8,14 +8,17 @@ import pyarrow as pa
 
 from topicledger.model.identity import CONTRACT_VERSION
 from topicledger.model.manifest import Manifest
+from topicledger.model.slices import Reading
+from topicledger.model.tally import Tally
 from topicledger.staged_files.folder import stem
 from topicledger.staged_files.opened_batch import ManifestHandle
 from topicledger.staged_files.root import StagingRoot
-from topicledger.staged_files.writer import StagedBatch
+from topicledger.staged_files.writer import PartWriter, read_part, removed_unless_whole, stage_manifest
 
 BATCH, PLAN = "0123456789abcdef", "fedcba9876543210"
 _N: pa.Field[Any] = pa.field("n", pa.int64(), nullable=False)
 COLUMNS = pa.schema([_N, pa.field("text", pa.string())])
+NOTHING_READ = Reading((), (), 0, None, Tally())
 
 
 def stage_in(
@@ -36,12 +39,14 @@ def stage_in(
         staging_format: Of the files.
         changes: Other values for the manifest's fields.
     """
-    with StagedBatch(root, stem_of or stem(batch_id), COLUMNS, staging_format) as batch:
-        if texts:
-            numbers = pa.array(range(len(texts)), pa.int64())
-            coordinates = [numbers.cast(pa.int32()), numbers, numbers.cast(pa.timestamp("ms", tz="UTC"))]
-            batch.rows.write([numbers, pa.array(texts, pa.string()), *coordinates])
-        rows, dead_letters, tombstones, jumps = batch.finish_files()
+    stem_of = stem_of or stem(batch_id)
+    with removed_unless_whole(root, stem_of):
+        with PartWriter(root, stem_of, COLUMNS, staging_format) as part:
+            if texts:
+                numbers = pa.array(range(len(texts)), pa.int64())
+                coordinates = [numbers.cast(pa.int32()), numbers, numbers.cast(pa.timestamp("ms", tz="UTC"))]
+                part.rows.write([numbers, pa.array(texts, pa.string()), *coordinates])
+            staged = part.finish(NOTHING_READ)
         fields: dict[str, Any] = {
             "contract_version": CONTRACT_VERSION,
             "batch_id": batch_id,
@@ -55,11 +60,7 @@ def stage_in(
             topic="t",
             topic_id="A" * 22,
             partitions=(),
-            rows=rows,
-            dead_letters=dead_letters,
-            tombstones=tombstones,
-            jumps=jumps,
+            parts=read_part(root, staged).parts,
             **fields,
         )
-        path, sha256 = batch.finish(manifest)
-    return ManifestHandle(path, sha256, batch_id, PLAN)
+        return stage_manifest(root, stem_of, manifest)

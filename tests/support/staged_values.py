@@ -14,11 +14,11 @@ from topicledger.model.identity import CONTRACT_VERSION, batch_id, plan_id
 from topicledger.model.manifest import Manifest, StagedPartition
 from topicledger.model.plan import Position
 from topicledger.model.records import Chunk
+from topicledger.model.slices import Reading
 from topicledger.pipeline import Pipeline
 from topicledger.staged_files.folder import stem
-from topicledger.staged_files.opened_batch import ManifestHandle
 from topicledger.staged_files.root import LocalRoot, path_in
-from topicledger.staged_files.writer import StagedBatch
+from topicledger.staged_files.writer import PartWriter, read_part, stage_manifest
 from topicledger.steps.consume import StagedResult
 from topicledger.steps.stage import Stager
 from topicledger.warehouse.contract import Warehouse
@@ -33,32 +33,29 @@ def stage_and_load(warehouse: Warehouse, pipeline: Pipeline, sent: Sequence[Reco
     warehouse.add_positions([Position(pipeline.topic, _TOPIC_ID, 0, 0, 0)])
     batch, plan = batch_id(pipeline.name, "any"), plan_id(warehouse.target, _TOPIC_ID, [(0, 0, len(sent))])
     judge, root = Judge(pipeline), LocalRoot(pipeline.staging_dir)
-    with StagedBatch(root, stem(batch), judge.columns, pipeline.staging_format) as staged:
-        stager = Stager(judge, staged)
+    own_stem = stem(batch)
+    with PartWriter(root, own_stem, judge.columns, pipeline.staging_format) as part:
+        stager = Stager(judge, part)
         for start in range(0, len(sent), _CHUNK):
             stager.add(_chunk(sent[start : start + _CHUNK], start))
-        rows, dead_letters, tombstones, jumps = staged.finish_files()
-        manifest = Manifest(
-            contract_version=CONTRACT_VERSION,
-            batch_id=batch,
-            plan_id=plan,
-            pipeline=pipeline.name,
-            target=warehouse.target,
-            run_id="any",
-            topic=pipeline.topic,
-            topic_id=_TOPIC_ID,
-            partitions=(_partition(len(sent)),),
-            rows=rows,
-            dead_letters=dead_letters,
-            tombstones=tombstones,
-            jumps=jumps,
-            reasons=dict(stager.tally.reasons),
-            unknown_fields=stager.tally.unknown_fields,
-        )
-        path, sha256 = staged.finish(manifest)
-    handle = ManifestHandle(path, sha256, batch, plan)
+        reading = read_part(root, part.finish(Reading((_partition(len(sent)),), (), 0, None, stager.tally)))
+    manifest = Manifest(
+        contract_version=CONTRACT_VERSION,
+        batch_id=batch,
+        plan_id=plan,
+        pipeline=pipeline.name,
+        target=warehouse.target,
+        run_id="any",
+        topic=pipeline.topic,
+        topic_id=_TOPIC_ID,
+        partitions=reading.partitions,
+        parts=reading.parts,
+        reasons=dict(reading.tally.reasons),
+        unknown_fields=reading.tally.unknown_fields,
+    )
+    staged = StagedResult(path_in(root, reading.parts[0].rows.name), stage_manifest(root, own_stem, manifest))
     case = Case(Topics("nowhere:1"), Connection("warehouse_default", "any"), pipeline)
-    return OpenedRun(case, "any", staged=StagedResult(path_in(root, rows.name), handle), opened=warehouse).load()
+    return OpenedRun(case, "any", staged=staged, opened=warehouse).load()
 
 
 def _chunk(sent: Sequence[Record], start: int) -> Chunk:

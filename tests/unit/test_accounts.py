@@ -19,11 +19,10 @@ from topicledger.model.accounts import (
     identities,
     require_closed,
 )
-from topicledger.model.manifest import Manifest, StagedFile, StagedPartition
+from topicledger.model.manifest import Manifest, StagedPartition
 from topicledger.model.plan import OffsetRange, Receipt
 
 TOPIC_ID = "mPqZ3xQkT5SxAbCdEfGhIj"
-FILE = StagedFile("rows.csv", size_bytes=1, sha256="0" * 64, records=0, block_bytes=1)
 
 Falsify = Callable[[Books, int], Books]
 
@@ -78,10 +77,6 @@ def closed_books(fates: Sequence[Fate], *, compacted: bool | None = False, left:
             )
             for p, f in enumerate(fates)
         ),
-        rows=FILE,
-        dead_letters=FILE,
-        tombstones=FILE,
-        jumps=FILE,
         receipt=receipt,
         acked_seen=records,
         compacted=compacted,

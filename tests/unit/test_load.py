@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topicledger.errors import IntegrityError
-from topicledger.model.manifest import LeaderEpoch, Manifest, StagedFile, StagedPartition
+from topicledger.model.manifest import LeaderEpoch, Manifest, StagedPartition
 from topicledger.model.plan import OffsetRange, Position
 from topicledger.steps.load import _advanced, _require_fit, applied_ranges
 
@@ -36,8 +36,7 @@ def ledger_at(position: int) -> Position:
 
 
 def manifest_of(*partitions: StagedPartition) -> Manifest:
-    file = StagedFile("f", size_bytes=0, sha256="", records=0, block_bytes=0)
-    return Manifest(1, "b", "p", "pipeline", "main.t", "run", "t", "id", partitions, file, file, file, file)
+    return Manifest(1, "b", "p", "pipeline", "main.t", "run", "t", "id", partitions)
 
 
 @pytest.mark.parametrize(

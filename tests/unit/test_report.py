@@ -17,7 +17,7 @@ from topicledger.errors import RetriableError, SettingsError
 from topicledger.model.accounts import Accounts, Identity, PartitionBooks
 from topicledger.model.identity import batch_id
 from topicledger.model.ledger import LedgerRow, ReconciledBooks
-from topicledger.model.manifest import Acceptance, Manifest, StagedFile, StagedPartition
+from topicledger.model.manifest import Acceptance, Manifest, StagedPartition
 from topicledger.model.plan import OffsetRange, Receipt
 from topicledger.report.files import report_path, write_report
 from topicledger.report.history import history_table
@@ -28,7 +28,6 @@ DAG = "robust_kafka_etl_pipeline"
 TOPIC_ID = "mPqZ3xQkT5SxAbCdEfGhIj"
 HOSTILE = "manual__<script>alert('1')</script>&\"\n\x1b[31m\u202edlrow\ud800"
 IDS = st.text(max_size=300) | st.text(".aA:_", max_size=2) | st.text("x", min_size=148, max_size=152)
-FILE = StagedFile("rows.csv", size_bytes=1, sha256="0" * 64, records=0, block_bytes=1)
 HOLDS = (Identity("I1", "partition 0: end 1010 - start 1000 = ...", holds=True),)
 BROKEN = (*HOLDS, Identity("I3", "records 10 = loaded 9", holds=False))
 BOOKS = (
@@ -49,10 +48,6 @@ def ledger_row(run_id: str = "scheduled__2026-01-01", topic: str = "user_signups
         topic=topic,
         topic_id=TOPIC_ID,
         partitions=(StagedPartition(0, 1000, 1010, 0, None, None, (), gap=0, records=10, invisible=0),),
-        rows=FILE,
-        dead_letters=FILE,
-        tombstones=FILE,
-        jumps=FILE,
         receipt=receipt,
         reasons={"invalid_json": 1},
         accepted=("gap:3:400:1000",),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from topicledger.kafka.jumps import check_jumps
 from topicledger.kafka.settings import KafkaSettings
-from topicledger.model.manifest import LeaderEpoch, StagedPartition
+from topicledger.model.manifest import LeaderEpoch, StagedFile, StagedPart, StagedPartition
 from topicledger.model.plan import OffsetRange, PlannedRange
 from topicledger.model.slices import CHECKED_JUMPS, Reading, joined, offsets_to_read, sliced
 from topicledger.model.tally import Tally
@@ -51,7 +51,8 @@ def _staged(start: int, end: int, epochs: list[tuple[int, int]], end_epoch: int,
 
 
 def _reading(partition: StagedPartition, seen: int | None, jump: OffsetRange, tally: Tally) -> Reading:
-    return Reading((partition,), (jump,), 1, seen, tally)
+    file = StagedFile(f"from {partition.start}", 0, "", 0, 0)
+    return Reading((partition,), (jump,), 1, seen, tally, (StagedPart(file, file, file, file),))
 
 
 def test_joined_readings_are_one() -> None:
@@ -69,6 +70,8 @@ def test_joined_readings_are_one() -> None:
     assert whole.partitions == (StagedPartition(0, 10, 40, 2, 1, 4, changes, 5, 15, 3),)
     assert whole.jumps == (OffsetRange(0, 31, 36), OffsetRange(0, 21, 23), OffsetRange(0, 16, 17))
     assert (whole.jump_count, whole.acked_seen) == (3, 6)
+    assert whole.parts == tuple(part for reading in readings for part in reading.parts)
+    assert len(whole.parts) == 3
     assert (whole.tally.records, whole.tally.unknown_fields) == (15, 1)
     assert whole.tally.first == {"invalid_json": (0, 11, "early")}
     assert whole.tally.reasons == {"invalid_json": 2}

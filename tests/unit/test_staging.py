@@ -19,14 +19,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import csv
 
-from tests.support.empty_batch import BATCH, COLUMNS, PLAN, stage_in
+from tests.support.empty_batch import BATCH, COLUMNS, NOTHING_READ, PLAN, stage_in
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
+from topicledger.model.plan import OffsetRange
+from topicledger.model.slices import Reading
+from topicledger.model.tally import Tally
 from topicledger.staged_files.folder import is_staged_name, stem
 from topicledger.staged_files.opened_batch import ManifestHandle, open_batch, received_handle
 from topicledger.staged_files.root import LocalRoot, require_inside
 from topicledger.staged_files.staged_file import StagedWriter
 from topicledger.staged_files.tables import CsvWriter
-from topicledger.staged_files.writer import StagedBatch
+from topicledger.staged_files.writer import PartWriter, read_part, removed_unless_whole
 
 
 @pytest.fixture
@@ -42,33 +45,65 @@ def stage(folder: Path, batch_id: str = BATCH, **changes: Any) -> ManifestHandle
 
 
 def test_a_finished_batch(folder: Path) -> None:
-    """A finished batch is five private files under one stem, its manifest among them, and nothing temporary."""
+    """A finished batch is six private files under one stem, its manifest among them, and nothing temporary."""
     handle = stage(folder)
     names = sorted(path.name for path in folder.iterdir())
-    assert len(names) == 5
+    assert len(names) == 6
     assert all(is_staged_name(name) for name in names)
     assert {name.split(".")[1] for name in names} == {Path(handle.path).name.split(".")[1]}
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
     with open_batch(LocalRoot(str(folder)), handle) as batch:
         assert batch.manifest.batch_id == BATCH
-        assert batch.rows.read().startswith(b'"n","text",')
+        assert batch.parts[0].rows.read().startswith(b'"n","text",')
         batch.verify()
 
 
 @pytest.mark.parametrize("finished", [False, True])
 def test_an_unfinished_batch(folder: Path, finished: bool) -> None:
-    """A batch that is left before its manifest is there leaves no file, even when its files were finished."""
+    """An attempt that is left before its manifest is there leaves no file, even when parts of it were finished.
+
+    Another attempt's files stay.
+    """
+    root, own, other = LocalRoot(str(folder)), stem(BATCH), stage(folder)
 
     def staging() -> None:
-        with StagedBatch(LocalRoot(str(folder)), stem(BATCH), COLUMNS) as batch:
-            assert list(folder.iterdir())
+        with (
+            removed_unless_whole(root, own),
+            PartWriter(root, own, COLUMNS),
+            PartWriter(root, f"{own}.2", COLUMNS) as part,
+        ):
+            assert len(list(folder.iterdir())) == 6 + 4 + 4
             if finished:
-                batch.finish_files()
+                part.finish(NOTHING_READ)
             raise RuntimeError("interrupted")
 
     with pytest.raises(RuntimeError, match="interrupted"):
         staging()
-    assert list(folder.iterdir()) == []
+    assert len(list(folder.iterdir())) == 6
+    assert Path(other.path).exists()
+
+
+def test_a_part_of_the_manifest(folder: Path) -> None:
+    """What was found of a slice comes back as it was, with its files; changed or gone it is refused."""
+    root, tally = LocalRoot(str(folder)), Tally(7, 1)
+    tally.add_dead_letters([(0, 5)], ["invalid_json"], ["at line 1"])
+    found = Reading((), (OffsetRange(0, 1, 3),), 2, 4, tally)
+    with PartWriter(root, f"{stem(BATCH)}.2", COLUMNS) as part:
+        handed_on = part.finish(found)
+    assert len(msgspec.json.encode(handed_on)) < 300
+    read = read_part(root, handed_on)
+    assert dataclasses.replace(read, parts=()) == found
+    assert read.tally.reasons.most_common() == [("invalid_json", 1)]
+    (files,) = read.parts
+    assert [(folder / file.name).stat().st_size for file in files.files] == [file.size_bytes for file in files.files]
+    assert all(is_staged_name(path.name) for path in folder.iterdir())
+    path = folder / handed_on.name
+    path.write_bytes(path.read_bytes().replace(b'"acked_seen":4', b'"acked_seen":5'))
+    with pytest.raises(IntegrityError, match="was changed"):
+        read_part(root, handed_on)
+    path.unlink()
+    with pytest.raises(RetriableError, match="is gone while its batch is being staged"):
+        read_part(root, handed_on)
 
 
 def test_nothing_has_its_name_before_it_is_whole(folder: Path) -> None:
@@ -115,6 +150,8 @@ def test_no_two_attempts_share_a_name() -> None:
         f"kafka_staging_{BATCH}.{PLAN}.csv\n",
         f"x/kafka_staging_{BATCH}.{PLAN}.csv",
         f"kafka_staging_{BATCH.upper()}.{PLAN}.csv",
+        f"kafka_staging_{BATCH}.{PLAN}.1.csv",
+        f"kafka_staging_{BATCH}.{PLAN}.02.csv",
     ],
 )
 def test_foreign_names(name: str) -> None:
@@ -162,10 +199,10 @@ import sys
 import pyarrow as pa
 from topicledger.errors import TopicLedgerError
 from topicledger.staged_files.root import LocalRoot
-from topicledger.staged_files.writer import StagedBatch
+from topicledger.staged_files.writer import PartWriter
 try:
     root, columns = LocalRoot(sys.argv[1]), pa.schema([("n", pa.int64())])
-    StagedBatch(root, "kafka_staging_0123456789abcdef.0123456789abcdef", columns)
+    PartWriter(root, "kafka_staging_0123456789abcdef.0123456789abcdef", columns)
 except TopicLedgerError as error:
     print(type(error).__name__, error)
 """
@@ -197,8 +234,7 @@ def test_full_disk(folder: Path) -> None:
         )
         with pytest.raises(RetriableError, match=said):
             writer.write(b"x" * 100_000, 1)
-        writer.discard()
-    assert list(folder.iterdir()) == []
+        writer.close()
 
 
 def test_gone_file(folder: Path) -> None:
@@ -217,7 +253,7 @@ def test_bytes_that_change_while_they_are_read(folder: Path) -> None:
     with open_batch(LocalRoot(str(folder)), handle) as batch:
         content = rows.read_bytes()
         rows.write_bytes(content.replace(b"n", b"m"))
-        batch.rows.read()
+        batch.parts[0].rows.read()
         rows.write_bytes(content)
         with pytest.raises(IntegrityError, match="was changed"):
             batch.verify()
@@ -231,8 +267,8 @@ def test_unread_bytes_are_verified(folder: Path) -> None:
     staged = rows.read_bytes()
     rows.write_bytes(staged + b"1,\n")
     with open_batch(LocalRoot(str(folder)), handle) as batch:
-        assert batch.rows.read(len(staged)) == staged
-        for other in (batch.dead_letters, batch.tombstones, batch.jumps):
+        assert batch.parts[0].rows.read(len(staged)) == staged
+        for other in batch.parts[0][1:]:
             other.read()
         with pytest.raises(IntegrityError, match="was changed"):
             batch.verify()

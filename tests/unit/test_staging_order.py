@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_files_are_on_disk_before_they_have_their_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each file is synced, then renamed; the manifest is the last; then the folder is synced, and only then."""
+    """Each file is synced, then renamed, a part's own manifest last; then the folder; then the manifest."""
     done: list[str] = []
     fsync, rename = os.fsync, os.rename
 
@@ -38,9 +39,10 @@ def test_files_are_on_disk_before_they_have_their_names(folder: Path, monkeypatc
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "rename", renamed)
     stem = Path(stage(folder).path).name.removesuffix(".manifest.json")
-    suffixes = ("csv", "dead_letters.csv", "tombstones.csv", "jumps.csv", "manifest.json")
-    parts = [f"{stem}.{suffix}.part" for suffix in suffixes]
-    assert done == [f"{what} {part}" for part in parts for what in ("sync", "rename")] + [f"sync {folder.name}"]
+    suffixes = ("csv", "dead_letters.csv", "tombstones.csv", "jumps.csv", "part.json", "manifest.json")
+    *part, manifest = ([f"{what} {stem}.{suffix}.part" for what in ("sync", "rename")] for suffix in suffixes)
+    whole = f"sync {folder.name}"
+    assert done == [*chain(*part), whole, *manifest, whole]
 
 
 def test_a_folder_of_somebody_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

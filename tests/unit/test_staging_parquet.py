@@ -116,11 +116,12 @@ def test_a_batch_in_parquet(folder: Path) -> None:
         "jumps.parquet",
         "manifest.json",
         "parquet",
+        "part.json",
         "tombstones.parquet",
     ]
     assert all(is_staged_name(p.name) for p in folder.iterdir())
     with open_batch(LocalRoot(str(folder)), handle) as batch:
-        assert batch.rows.read().splitlines()[1].startswith(b'0,"a",')
+        assert batch.parts[0].rows.read().splitlines()[1].startswith(b'0,"a",')
         batch.verify()
 
 
@@ -134,16 +135,16 @@ def test_changed_parquet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
         with pytest.raises(IntegrityError, match="was changed: staged were"):
-            batch.rows.read(1)
+            batch.parts[0].rows.read(1)
 
 
 def test_parquet_that_changes_after_it_was_copied(folder: Path) -> None:
     """What is parsed is what was hashed: a change of the file behind that isn't even seen."""
     handle, path = stage(folder)
     with open_batch(LocalRoot(str(folder)), handle) as batch:
-        header = batch.rows.read(1)
+        header = batch.parts[0].rows.read(1)
         path.write_bytes(b"x" * path.stat().st_size)
-        assert (header + batch.rows.read()).splitlines()[2].startswith(b'1,"b",')
+        assert (header + batch.parts[0].rows.read()).splitlines()[2].startswith(b'1,"b",')
 
 
 def test_no_room_for_the_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +152,7 @@ def test_no_room_for_the_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     handle, _ = stage(folder)
     monkeypatch.setattr(tempfile, "tempdir", str(folder / "missing"))
     with open_batch(LocalRoot(str(folder)), handle) as batch, pytest.raises(RetriableError, match="or set TMPDIR"):
-        batch.rows.read(1)
+        batch.parts[0].rows.read(1)
 
 
 def test_what_is_verified_but_no_parquet(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 """Version of what consume hands to load: the staged files' format and the manifest. Part of every plan_id."""
 
 

@@ -25,6 +25,27 @@ class StagedFile(msgspec.Struct, frozen=True):
     block_bytes: int
 
 
+class StagedPart(msgspec.Struct, frozen=True):
+    """The files of one slice of the plan, which one reader staged.
+
+    Args:
+        rows: The clean rows.
+        dead_letters: The dead letters; key and value in base64.
+        tombstones: Coordinates of the tombstones.
+        jumps: Intervals without a record: partition, start, end, kind `gap` or `invisible`.
+    """
+
+    rows: StagedFile
+    dead_letters: StagedFile
+    tombstones: StagedFile
+    jumps: StagedFile
+
+    @property
+    def files(self) -> tuple[StagedFile, ...]:
+        """The staged files, rows first."""
+        return (self.rows, self.dead_letters, self.tombstones, self.jumps)
+
+
 class LeaderEpoch(msgspec.Struct, frozen=True, array_like=True):
     """From `offset` on, records carry the leader epoch `epoch`; stored as [offset, epoch]."""
 
@@ -94,10 +115,7 @@ class Manifest(msgspec.Struct, frozen=True, tag="batch", tag_field="kind"):
         topic: The topic.
         topic_id: Kafka's id of the topic.
         partitions: What was staged, per partition.
-        rows: The clean rows (CSV with header).
-        dead_letters: The dead letters (CSV; key and value in base64).
-        tombstones: Coordinates of the tombstones (CSV).
-        jumps: Intervals without a record (CSV: partition, start, end, kind `gap` or `invisible`).
+        parts: The staged files, four for each slice of the plan; none: an earlier contract's.
         receipt: What this run produced, or None.
         acked_seen: Records read that carry the receipt's attempt; None unless the plan contains all of it.
         compacted: Whether the topic is compacted (then records of the receipt may be invisible); None: unknown.
@@ -117,10 +135,7 @@ class Manifest(msgspec.Struct, frozen=True, tag="batch", tag_field="kind"):
     topic: str
     topic_id: str
     partitions: tuple[StagedPartition, ...]
-    rows: StagedFile
-    dead_letters: StagedFile
-    tombstones: StagedFile
-    jumps: StagedFile
+    parts: tuple[StagedPart, ...] = ()
     receipt: Receipt | None = None
     acked_seen: int | None = None
     compacted: bool | None = None
@@ -136,9 +151,19 @@ class Manifest(msgspec.Struct, frozen=True, tag="batch", tag_field="kind"):
         return sum(p.records for p in self.partitions)
 
     @property
-    def files(self) -> tuple[StagedFile, ...]:
-        """The staged files, rows first."""
-        return (self.rows, self.dead_letters, self.tombstones, self.jumps)
+    def rows(self) -> int:
+        """Rows that were staged."""
+        return sum(part.rows.records for part in self.parts)
+
+    @property
+    def dead_letters(self) -> int:
+        """Dead letters that were staged."""
+        return sum(part.dead_letters.records for part in self.parts)
+
+    @property
+    def tombstones(self) -> int:
+        """Tombstones that were staged."""
+        return sum(part.tombstones.records for part in self.parts)
 
 
 class Acceptance(msgspec.Struct, frozen=True, tag="acceptance", tag_field="kind"):

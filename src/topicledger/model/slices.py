@@ -1,4 +1,4 @@
-"""A plan in slices for several readers, and their readings as one again: the same as if one had read it all."""
+"""A plan in slices for several readers, and what they found as one again: the same as if one had read it all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from operator import attrgetter
 
 import msgspec
 
-from topicledger.model.manifest import LeaderEpoch, StagedPartition
+from topicledger.model.manifest import LeaderEpoch, StagedPart, StagedPartition
 from topicledger.model.plan import OffsetRange, PlannedRange
 from topicledger.model.tally import Tally
 
@@ -19,7 +19,7 @@ CHECKED_JUMPS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What came of reading a plan, or a slice of one.
+    """What came of reading a plan, or a slice of one: of a slice it is its part of the manifest.
 
     Args:
         partitions: How every partition was read.
@@ -27,6 +27,7 @@ class Reading:
         jump_count: How many jumps there were.
         acked_seen: Records that carry the receipt's attempt; None: there was none to compare with.
         tally: What became of the records.
+        parts: The staged files, once they are whole.
     """
 
     partitions: tuple[StagedPartition, ...]
@@ -34,6 +35,7 @@ class Reading:
     jump_count: int
     acked_seen: int | None
     tally: Tally
+    parts: tuple[StagedPart, ...] = ()
 
 
 def offsets_to_read(ranges: Iterable[PlannedRange]) -> int:
@@ -80,6 +82,7 @@ def joined(readings: Sequence[Reading]) -> Reading:
         jump_count=sum(reading.jump_count for reading in readings),
         acked_seen=sum(seen) if seen else None,
         tally=Tally().join(reading.tally for reading in readings),
+        parts=tuple(part for reading in readings for part in reading.parts),
     )
 
 

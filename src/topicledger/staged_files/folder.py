@@ -14,7 +14,8 @@ from topicledger.errors import IntegrityError, Repeat, RetriableError, SettingsE
 
 _NAME = re.compile(
     r"kafka_staging_[0-9a-f]{16}\.[0-9a-f]{16}\."
-    r"(((dead_letters|tombstones|jumps)\.)?(csv|parquet)|manifest\.json|receipt\.json)\Z"
+    r"(([2-9]|[1-9][0-9]+)\.)?"  # the number of the part, but the first one's
+    r"(((dead_letters|tombstones|jumps)\.)?(csv|parquet)|part\.json|manifest\.json|receipt\.json)\Z"
 )
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 import msgspec
 
 from topicledger.errors import IntegrityError
 from topicledger.model.identity import CONTRACT_VERSION
-from topicledger.model.manifest import Manifest
+from topicledger.model.manifest import Manifest, StagedFile
 from topicledger.staged_files.folder import is_staged_name
 from topicledger.staged_files.root import ReadingPlace, StagingRoot, require_inside
 from topicledger.staged_files.verifying import VerifyingReader
@@ -67,23 +67,26 @@ def received_handle(batch_id: str, rows_path: str | None, pushed: Mapping[str, s
     return handle
 
 
+class OpenedPart(NamedTuple):
+    """The files of one part, each hashed while it is read."""
+
+    rows: BinaryIO
+    dead_letters: BinaryIO
+    tombstones: BinaryIO
+    jumps: BinaryIO
+
+
 @dataclass(frozen=True, slots=True)
 class OpenedBatch:
     """A staged batch, opened once: the manifest verified, the files verified as they are read.
 
     Args:
         manifest: The manifest.
-        rows: The rows file.
-        dead_letters: The dead letters file.
-        tombstones: The tombstones file.
-        jumps: The jumps file.
+        parts: The files of each of its parts.
     """
 
     manifest: Manifest
-    rows: BinaryIO
-    dead_letters: BinaryIO
-    tombstones: BinaryIO
-    jumps: BinaryIO
+    parts: Sequence[OpenedPart]
 
     def verify(self) -> None:
         """Verify every file after it was read.
@@ -91,8 +94,9 @@ class OpenedBatch:
         Raises:
             IntegrityError: One of them isn't what was staged.
         """
-        for stream in (self.rows, self.dead_letters, self.tombstones, self.jumps):
-            cast("VerifyingReader | ParquetStream", stream).verify()
+        for part in self.parts:
+            for stream in part:
+                cast("VerifyingReader | ParquetStream", stream).verify()
 
 
 @contextmanager
@@ -107,14 +111,15 @@ def open_batch(root: StagingRoot, handle: ManifestHandle) -> Iterator[OpenedBatc
     with ExitStack() as stack:
         place = stack.enter_context(root.reading())
         manifest = _read_manifest(root, place, handle)
-        readers = []
-        for file in manifest.files:
+
+        def opened(file: StagedFile) -> BinaryIO:
             if not is_staged_name(file.name) or not file.name.startswith(f"kafka_staging_{handle.batch_id}."):
                 raise IntegrityError(f"the manifest names {file.name!r}, which is no staged file", repeat="consume")
             stream = _stream(VerifyingReader(place.open(file.name, "consume", file), file), file.name)
             stack.callback(stream.close)
-            readers.append(cast("BinaryIO", stream))
-        yield OpenedBatch(manifest, *readers)
+            return cast("BinaryIO", stream)
+
+        yield OpenedBatch(manifest, [OpenedPart(*map(opened, part.files)) for part in manifest.parts])
 
 
 def _stream(reader: VerifyingReader, name: str) -> VerifyingReader | ParquetStream:

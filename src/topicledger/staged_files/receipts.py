@@ -16,7 +16,7 @@ import msgspec
 from topicledger.errors import IntegrityError, Repeat
 from topicledger.model.plan import Receipt
 from topicledger.staged_files.root import StagingRoot, path_in, require_inside
-from topicledger.staged_files.staged_file import StagedWriter
+from topicledger.staged_files.writer import removed_unless_whole, stage_document
 
 INLINE_BYTES = 2_000
 """Up to so many bytes of JSON a receipt travels as it is."""
@@ -54,16 +54,9 @@ def pushed_receipt(receipt: Receipt, root: StagingRoot, batch_id: str) -> dict[s
     inline: dict[str, Any] = msgspec.to_builtins(receipt)
     if len(json.dumps(inline)) <= INLINE_BYTES:
         return inline
-    with root.writing() as place:
-        writer = StagedWriter(place, f"kafka_staging_{batch_id}.{receipt.attempt}.receipt.json")
-        try:
-            writer.write(msgspec.json.encode(receipt))
-            staged = writer.finish()
-            place.publish((staged,))
-        except BaseException:
-            writer.discard()
-            place.withdraw()
-            raise
+    stem = f"kafka_staging_{batch_id}.{receipt.attempt}"
+    with removed_unless_whole(root, stem):
+        staged = stage_document(root, f"{stem}.receipt.json", receipt)
     return {"path": path_in(root, staged.name), "sha256": staged.sha256, "batch_id": batch_id}
 
 

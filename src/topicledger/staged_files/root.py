@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from topicledger.errors import Repeat, SettingsError
+from topicledger.errors import Repeat, SettingsError, TopicLedgerError
 from topicledger.model.manifest import StagedFile
 from topicledger.staged_files.folder import is_staged_name, open_folder, open_staged, require_room, translated
 
@@ -50,9 +50,6 @@ class WritingPlace(Protocol):
             SettingsError: A grant or a setting is missing.
             IntegrityError: Something else lies under one of the names.
         """
-
-    def withdraw(self) -> None:
-        """Remove what was published, as far as the place lets us: the attempt is given up."""
 
 
 class ReadingPlace(Protocol):
@@ -98,6 +95,12 @@ class StagingRoot(Protocol):
     def reading(self) -> AbstractContextManager[ReadingPlace]:
         """Open the root for reading; it raises what `writing` does."""
 
+    def remove(self, stem: str) -> None:
+        """Remove every file with this stem, whole or not, as far as the place lets us: the attempt is given up.
+
+        Nothing is raised, which would hide why it is; what is left the clean-up removes.
+        """
+
     def access(self) -> Access:
         """Ask whether a run could stage there; nothing stays.
 
@@ -131,6 +134,14 @@ class LocalRoot:
         with self._opened() as place:
             yield place
 
+    def remove(self, stem: str) -> None:
+        """Remove them from the folder."""
+        with suppress(OSError, TopicLedgerError), self._opened() as place:
+            for name in os.listdir(place.folder_fd):  # noqa: PTH208 - the folder that was opened
+                if name.startswith(f"{stem}."):
+                    with suppress(OSError):
+                        os.unlink(name, dir_fd=place.folder_fd)
+
     def access(self) -> Access:
         """Ask the file system; nothing is written."""
         with self._opened() as place:
@@ -159,9 +170,6 @@ class _LocalPlace:
         del files
         with translated("syncing the staging folder", self.folder):
             os.fsync(self.folder_fd)
-
-    def withdraw(self) -> None:
-        """Do nothing: who wrote the files removes them."""
 
     def open(self, name: str, repeat: Repeat, expected: StagedFile | None = None) -> int:
         """Open a regular file of ours that nothing else links to, following no symbolic link."""

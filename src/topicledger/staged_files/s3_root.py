@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from topicledger.connection import Connection
 from topicledger.disks import temporary_disk
@@ -58,7 +59,11 @@ class S3Root:
                 "'-' and single slashes"
             )
         _require_usable(connection)
+        self._connection = connection
         self._bucket = Bucket(connection, found[1], found[2].strip("/"))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.location, self._connection))
 
     @property
     def location(self) -> str:
@@ -103,6 +108,13 @@ class S3Root:
         finally:
             self._bucket.remove(name)
 
+    def remove(self, stem: str) -> None:
+        """Remove them from the bucket; what isn't whole is in none."""
+        try:
+            self._removed(stem)
+        except TopicLedgerError as error:
+            log.warning("files of an attempt that was given up are left for the clean-up: %s", error)
+
     def clean_up(self, batch_id: str) -> list[str]:
         """Remove every staged file of a run, of all its attempts, and nothing else. A repeat removes nothing.
 
@@ -118,7 +130,10 @@ class S3Root:
         """
         if not _BATCH_ID.match(batch_id):
             raise SettingsError(f"{batch_id!r:.99} is no batch id: give its 16 hexadecimal digits; nothing was removed")
-        names = [name for name in self._bucket.keys(f"kafka_staging_{batch_id}.") if is_staged_name(name)]
+        return self._removed(f"kafka_staging_{batch_id}")
+
+    def _removed(self, stem: str) -> list[str]:
+        names = [name for name in self._bucket.keys(f"{stem}.") if is_staged_name(name)]
         for name in names:
             self._bucket.remove(name)
         return names
@@ -145,28 +160,16 @@ class _Written:
         self._bucket = bucket
         self.folder = folder
         self.folder_fd = folder_fd
-        self._sent: list[str] = []
 
     def publish(self, files: Sequence[StagedFile]) -> None:
         """Send the files, one after the other: the manifest is the last, and each is whole or not there."""
         for file in files:
-            self._sent.append(file.name)
             if not self._bucket.create_file(file.name, Path(self.folder) / file.name, file.sha256):
-                self._sent.remove(file.name)
                 raise IntegrityError(
                     f"{self._bucket.location}/{file.name} is there already with other bytes: nothing was staged. "
                     "Find out who writes there",
                     repeat="step",
                 )
-
-    def withdraw(self) -> None:
-        """Remove what was sent; where S3 refuses that, the clean-up does it."""
-        try:
-            for name in reversed(self._sent):
-                self._bucket.remove(name)
-        except TopicLedgerError as error:
-            # It must not hide why the attempt is given up.
-            log.warning("files of an attempt that was given up are left for the clean-up: %s", error)
 
 
 class _Fetched:

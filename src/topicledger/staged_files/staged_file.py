@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
+from contextlib import closing, suppress
 
+import msgspec
 import pyarrow as pa
 
 from topicledger.crash_points import crash_point
@@ -62,13 +63,17 @@ class StagedWriter:
             os.rename(self._part, self.name, src_dir_fd=self._folder_fd, dst_dir_fd=self._folder_fd)
         return StagedFile(self.name, self._size, self._digest.hexdigest(), self._records, self._longest)
 
-    def discard(self) -> None:
-        """Remove what was written so far, where the disk lets it; a repeat does nothing."""
-        # A disk that refuses this too must not hide why the file is given up; the clean-up tries again.
+    def close(self) -> None:
+        """Close the file, whole or not; a repeat does nothing."""
+        # A disk that refuses this too must not hide why the file is given up.
         if self._fd >= 0:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.close(self._fd)
             self._fd = -1
-        for name in (self._part, self.name):
-            with contextlib.suppress(OSError):
-                os.unlink(name, dir_fd=self._folder_fd)
+
+
+def write_document(place: WritingPlace, name: str, document: object) -> StagedFile:
+    """Write a value as a JSON file, as a `StagedWriter` does."""
+    with closing(StagedWriter(place, name)) as writer:
+        writer.write(msgspec.json.encode(document))
+        return writer.finish()

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from topicledger.crash_points import crash_point
 from topicledger.errors import IntegrityError
-from topicledger.events.judge import Judge
 from topicledger.kafka.jumps import check_jumps
 from topicledger.kafka.offsets import commit_group
 from topicledger.kafka.topic import TopicObserver
 from topicledger.model.acceptance import parse_accepted
 from topicledger.model.identity import CONTRACT_VERSION
-from topicledger.model.manifest import Manifest, StagedFile
-from topicledger.model.plan import OffsetRange, Plan, Receipt
+from topicledger.model.manifest import Manifest
+from topicledger.model.plan import Plan, Receipt
 from topicledger.model.slices import Reading
 from topicledger.retries import with_retries
 from topicledger.staged_files.folder import stem
 from topicledger.staged_files.opened_batch import ManifestHandle
 from topicledger.staged_files.root import path_in
-from topicledger.staged_files.writer import StagedBatch
-from topicledger.steps.parallel_read import read_plan
+from topicledger.staged_files.writer import removed_unless_whole, stage_manifest
+from topicledger.steps.parallel_read import stage_plan
 from topicledger.steps.plan import Planner
+from topicledger.steps.read import Slice
 from topicledger.steps.run import Run, group_id
-from topicledger.steps.stage import stage_jumps
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +33,7 @@ class StagedResult:
     """What consuming leaves for the next task.
 
     Args:
-        rows_path: The clean CSV.
+        rows_path: The rows file, of several the first part's.
         handle: What load needs to find and verify the staged batch.
     """
 
@@ -62,7 +60,7 @@ def consume_batch(run: Run, receipt: Receipt | None) -> StagedResult:
         RetriableError: Broker or warehouse don't answer, or an open transaction hides records of this run.
         SettingsError: A person must fix a connection, a grant, the topic or the parameter.
     """
-    accepted, judge = parse_accepted(run.accept), Judge(run.pipeline)
+    accepted = parse_accepted(run.accept)
     with run.warehouse() as warehouse, TopicObserver(run.kafka, run.pipeline.topic) as observer:
         # 3 to 7
         planner = Planner(run, observer, warehouse, receipt, accepted)
@@ -70,7 +68,7 @@ def consume_batch(run: Run, receipt: Receipt | None) -> StagedResult:
         _log_plan(plan)
         crash_point("step-07.planned")
         # 8 to 12
-        return _read_and_stage(_Attempt(run, receipt, observer, planner), plan, judge)
+        return _read_and_stage(_Attempt(run, receipt, observer, planner), plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +79,13 @@ class _Attempt:
     planner: Planner
 
 
-def _read_and_stage(attempt: _Attempt, plan: Plan, judge: Judge) -> StagedResult:
+def _read_and_stage(attempt: _Attempt, plan: Plan) -> StagedResult:
     run, receipt, kafka, root = attempt.run, attempt.receipt, attempt.run.kafka, attempt.run.staging
     whole = receipt if receipt is not None and receipt.inside(r.range for r in plan.ranges) else None
-    group = group_id(run)
-    with StagedBatch(root, stem(run.batch_id), judge.columns, run.pipeline.staging_format) as batch:
-        stage_jumps(batch, [OffsetRange(r.partition, r.start, r.start + r.gap) for r in plan.ranges if r.gap], "gap")
-        # 8, 9 and 11
-        reading = read_plan(kafka, plan, group, whole, judge, batch)
+    group, own_stem = group_id(run), stem(run.batch_id)
+    with removed_unless_whole(root, own_stem):
+        # 8, 9, 11 and 12: the parts
+        reading = stage_plan(Slice(kafka, root, run.pipeline, plan, group, whole, own_stem))
         # 10
         _require_same_topic(attempt.observer, plan)
         crash_point("step-10.topic_asked_again")
@@ -97,22 +94,19 @@ def _read_and_stage(attempt: _Attempt, plan: Plan, judge: Judge) -> StagedResult
         reading.tally.require_within_budget(run.pipeline.error_budget)
         # 4: nothing was created before the declaration has held for the batch
         attempt.planner.begin_books()
-        # 12
-        files = batch.finish_files()
-        crash_point("step-12.files_renamed")
-        manifest = _manifest(attempt, plan, reading, files, unchecked)
-        path, sha256 = batch.finish(manifest)
-        crash_point("step-12.staged")
-        ends = {r.partition: r.end for r in plan.ranges}
-        with_retries("committing the group's offsets", lambda: commit_group(kafka, group, plan.topic, ends))
-        crash_point("step-12.offsets_committed")
-    rows_path = path_in(root, manifest.rows.name)
+        # 12: the manifest
+        manifest = _manifest(attempt, plan, reading, unchecked)
+        handle = stage_manifest(root, own_stem, manifest)
+    crash_point("step-12.staged")
+    ends = {r.partition: r.end for r in plan.ranges}
+    with_retries("committing the group's offsets", lambda: commit_group(kafka, group, plan.topic, ends))
+    crash_point("step-12.offsets_committed")
+    rows_path = path_in(root, manifest.parts[0].rows.name)
     log.info("staged %d records at %s; dead letters by reason: %s", manifest.records, rows_path, manifest.reasons)
-    return StagedResult(rows_path, ManifestHandle(path, sha256, run.batch_id, plan.plan_id))
+    return StagedResult(rows_path, handle)
 
 
-def _manifest(attempt: _Attempt, plan: Plan, reading: Reading, files: Sequence[StagedFile], unchecked: int) -> Manifest:
-    rows, dead_letters, tombstones, jumps = files
+def _manifest(attempt: _Attempt, plan: Plan, reading: Reading, unchecked: int) -> Manifest:
     return Manifest(
         contract_version=CONTRACT_VERSION,
         batch_id=attempt.run.batch_id,
@@ -123,10 +117,7 @@ def _manifest(attempt: _Attempt, plan: Plan, reading: Reading, files: Sequence[S
         topic=plan.topic,
         topic_id=plan.topic_id,
         partitions=reading.partitions,
-        rows=rows,
-        dead_letters=dead_letters,
-        tombstones=tombstones,
-        jumps=jumps,
+        parts=reading.parts,
         receipt=attempt.receipt,
         acked_seen=reading.acked_seen,
         compacted=_compacted(attempt) if attempt.receipt is not None else None,

@@ -66,8 +66,7 @@ def _load(warehouse: Warehouse, handle: ManifestHandle, opened: OpenedBatch) -> 
         )
     with warehouse.loading() as transaction:
         # 13: the very bytes that are copied are hashed
-        streams = StagedStreams(opened.rows, opened.dead_letters, opened.tombstones, opened.jumps)
-        transaction.copy_staged(manifest, streams)
+        transaction.copy_staged(manifest, [StagedStreams(*part) for part in opened.parts])
         crash_point("step-13.copied")
         opened.verify()
         crash_point("step-13.verified")

@@ -1,37 +1,32 @@
-"""Steps 8, 9 and 11 over a whole plan: in this process, or in several, one for each slice, when the plan is worth it.
+"""Steps 8, 9, 11 and 12 over a whole plan: in this process, or in several, one for each slice, when it is worth it.
 
-The staged files are written here, whoever reads, so their guarantees don't depend on how many there were; nor do
-rows, dead letters and counts. Only the order of the rows may differ, as it does between two reads by one process.
+Whoever stages a slice does the same and hands on the same, so neither the files' guarantees nor rows, dead letters and
+counts depend on how many there were; only in how many parts the files are.
 """
 
 from __future__ import annotations
 
-import json
+import io
 import logging
 import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
-from typing import Any
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from selectors import EVENT_READ, DefaultSelector
+from types import FunctionType
+from typing import IO, Any
 
 import msgspec
-import pyarrow as pa
 
 from topicledger.errors import RetriableError
-from topicledger.events.judge import Judge
-from topicledger.kafka.settings import KafkaSettings
-from topicledger.model.plan import Plan, Receipt
+from topicledger.model.manifest import StagedFile
 from topicledger.model.slices import Reading, joined, offsets_to_read, sliced
-from topicledger.pipeline import Pipeline
-from topicledger.staged_files.schemas import TABLES, rows_schema
-from topicledger.steps.read import read_slice
-from topicledger.steps.slice_process import SliceJob
-from topicledger.steps.stage import StagingSink, TableSink
+from topicledger.staged_files.writer import read_part
+from topicledger.steps.read import Slice, stage_slice
 
 log = logging.getLogger(__name__)
 
@@ -39,182 +34,175 @@ _WORTH_OFFSETS = 200_000
 """Fewer offsets a process are read faster than another process has started."""
 
 _MOST = 4
-"""More than these, and the one process that writes is what they wait for."""
+"""Each takes up to 300 MB: more of them only where the pipeline says so."""
 
 _ENDING_S = 5.0
 
 _START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from topicledger.steps.slice_process import main; main(int(sys.argv[1]))"
+    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
+    "from topicledger.steps.slice_process import main; main()"
 )
 
 
-def read_plan(
-    kafka: KafkaSettings, plan: Plan, group_id: str, receipt: Receipt | None, judge: Judge, sink: StagingSink
-) -> Reading:
-    """Read every record of a plan, judge it and give it to the sink.
+def stage_plan(whole: Slice) -> Reading:
+    """Stage a whole plan, and join the parts of the manifest.
 
     Args:
-        kafka: The connection.
-        plan: What to read.
-        group_id: The run's own consumer group.
-        receipt: What the run produced, when the plan contains all of it; its records are then counted.
-        judge: The pipeline's judge.
-        sink: Takes rows, dead letters, tombstones and jumps; always in this process and thread.
+        whole: The plan as one slice.
 
     Raises:
         RetriableError: Broker or disk fail, an offset went out of range, nothing came, or a process was killed.
         IntegrityError: The log was truncated below the ledger's position.
         SettingsError: A grant is missing, credentials are wrong, or the pipeline's clean-up fails.
     """
-    jobs = _jobs(kafka, plan, group_id, receipt, judge.pipeline)
-    if len(jobs) > 1:
-        with _processes(jobs, plan.topic) as processes:
-            if processes:
-                return _gather(processes, judge, sink)
-    return read_slice(kafka, plan, group_id, receipt, judge, sink)
+    slices = _slices(whole)
+    files = _staged_by_processes(slices) if len(slices) > 1 else []
+    return joined([read_part(whole.root, file) for file in files or [stage_slice(whole)]])
 
 
-def _jobs(
-    kafka: KafkaSettings, plan: Plan, group_id: str, receipt: Receipt | None, pipeline: Pipeline
-) -> Sequence[bytes]:
-    """The jobs for as many processes as are worth it; none when they can't travel to another process."""
-    offsets = offsets_to_read(plan.ranges)
-    if pipeline.reading_processes is None:
+def _slices(whole: Slice) -> Sequence[Slice]:
+    """As many as are worth a process; the first one's files have the names that those of a single one would have."""
+    offsets = offsets_to_read(whole.plan.ranges)
+    if whole.pipeline.reading_processes is None:
         count = min(len(os.sched_getaffinity(0)), _MOST, offsets // _WORTH_OFFSETS)
     else:
-        count = min(pipeline.reading_processes, offsets)
-    if count < 2:
-        return []
-    plans = [msgspec.structs.replace(plan, ranges=ranges) for ranges in sliced(plan.ranges, count)]
+        count = min(whole.pipeline.reading_processes, offsets)
+    return [
+        replace(
+            whole,
+            plan=msgspec.structs.replace(whole.plan, ranges=ranges),
+            stem=whole.stem if number == 1 else f"{whole.stem}.{number}",
+        )
+        for number, ranges in enumerate(sliced(whole.plan.ranges, max(1, count)), start=1)
+    ]
+
+
+def _staged_by_processes(slices: Sequence[Slice]) -> Sequence[StagedFile]:
+    """Have a process stage each slice; none is left afterwards. Nothing, when the work can't travel to another one."""
     try:
-        return [
-            pickle.dumps(SliceJob(kafka, part, group_id, receipt, pipeline, log.getEffectiveLevel())) for part in plans
-        ]
+        orders = [_order(work) for work in slices]
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        _say_alone(str(error))
-        return []
+        return _alone(str(error))
+    log.info("starting %d processes to read in", len(slices))
+    staged: dict[int, StagedFile] = {}
+    with ExitStack() as stack, DefaultSelector() as selector:
+        processes = []
+        for number, work in enumerate(slices):
+            processes.append(_Process(work.plan.topic))
+            stack.callback(processes[-1].end)
+            selector.register(processes[-1].output, EVENT_READ, number)
+        for process, order in zip(processes, orders, strict=True):
+            process.give(order)
+        while selector.get_map():
+            for key, _ in selector.select():
+                selector.unregister(key.fileobj)
+                kind, value = processes[key.data].answer()
+                if kind == "failed":
+                    raise value
+                if kind == "unable":
+                    stack.close()
+                    slices[0].root.remove(slices[0].stem)
+                    return _alone(value)
+                staged[key.data] = value
+    return [staged[number] for number in sorted(staged)]
 
 
-def _say_alone(why: str) -> None:
+def _alone(why: str) -> Sequence[StagedFile]:
     log.info(
         "reading in one process; for several, what the pipeline and the connection name must be importable: %s", why
     )
+    return []
 
 
-@dataclass(frozen=True, slots=True)
+class _Pickler(pickle.Pickler):
+    """Notes the modules of all classes and functions, which travel by their names."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file)
+        self.modules: dict[str, str | None] = {}
+
+    def reducer_override(self, value: object) -> Any:
+        if isinstance(value, type | FunctionType):
+            self.modules[value.__module__] = getattr(sys.modules.get(value.__module__), "__file__", None)
+        return NotImplemented
+
+
+def _order(work: Slice) -> bytes:
+    """What the process gets: the path, the log's level and the modules that it has to have, then the work."""
+    pickled = io.BytesIO()
+    pickler = _Pickler(pickled)
+    pickler.dump(work)
+    first = (log.getEffectiveLevel(), pickler.modules)
+    return pickle.dumps(sys.path) + pickle.dumps(first) + pickled.getvalue()
+
+
 class _Process:
-    """One reading process, and this end of its pipe."""
+    """One reading process, this end of it."""
 
-    topic: str
-    pipe: Connection
-    process: subprocess.Popen[bytes]
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        # Not by multiprocessing: it would run Airflow's own start-up there, and refuses in a daemonic worker.
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert self._process.stdin and self._process.stdout and self._process.stderr  # noqa: S101, PT018 - for the type checker
+        self._input, self.output = self._process.stdin, self._process.stdout
+        self._relay = threading.Thread(target=_relay, args=(self._process.stderr,), daemon=True)
+        self._relay.start()
 
-    def receive(self) -> tuple[str, Any]:
-        """Its next message.
+    def give(self, order: bytes) -> None:
+        """Give it its work.
 
         Raises:
-            RetriableError: It ended before it had said that it is done.
+            RetriableError: It has ended.
         """
-        with self._alive():
-            message: tuple[str, Any] = self.pipe.recv()
-        return message
-
-    def receive_bytes(self) -> bytes:
-        """The bytes that follow a table's message."""
-        with self._alive():
-            return self.pipe.recv_bytes()
-
-    def give(self, job: bytes) -> None:
-        """Give it its job."""
-        with self._alive():
-            self.pipe.send_bytes(job)
-
-    def begin(self) -> None:
-        """Let it begin."""
-        with self._alive():
-            self.pipe.send("go")
-
-    @contextmanager
-    def _alive(self) -> Iterator[None]:
         try:
-            yield
-        except (EOFError, OSError) as error:  # whether it ended between two messages or within one
+            self._input.write(order)
+            self._input.flush()
+        except BrokenPipeError as error:
             raise self._ended() from error
+
+    def answer(self) -> tuple[str, Any]:
+        """Its answer, once there is something to read.
+
+        Raises:
+            RetriableError: It ended without one.
+        """
+        try:
+            answer: tuple[str, Any] = pickle.load(self.output)  # noqa: S301 - from the process that was started here
+        except (EOFError, pickle.UnpicklingError) as error:  # whether it ended before or within
+            raise self._ended() from error
+        return answer
+
+    def end(self) -> None:
+        """End it, whatever it does, when what it has said is in the log."""
+        self._process.kill()
+        self._process.wait()
+        # A process that it had started may still have the other end.
+        self._relay.join(_ENDING_S)
+        self.output.close()
+        with suppress(BrokenPipeError):
+            self._input.close()
 
     def _ended(self) -> RetriableError:
         try:
-            code = self.process.wait(_ENDING_S)
+            code = self._process.wait(_ENDING_S)
         except subprocess.TimeoutExpired:  # it can't say anything any more, so it isn't waited for
-            self.process.kill()
-            code = self.process.wait()
+            self._process.kill()
+            code = self._process.wait()
         return RetriableError(
-            f"a process that read a slice of {self.topic} ended early, with exit code {code}; what it "
+            f"a process that read a slice of {self._topic} ended early, with exit code {code}; what it "
             "said last is in the log above. Nothing was staged. If it was killed (-9) for its "
             "memory, give the worker more, or set the pipeline's reading_processes to 1",
-            topic=self.topic,
+            topic=self._topic,
         )
 
-    def end(self) -> None:
-        """End it, whatever it does."""
-        self.pipe.close()
-        self.process.kill()
-        self.process.wait()
 
-
-@contextmanager
-def _processes(jobs: Sequence[bytes], topic: str) -> Iterator[Sequence[_Process]]:
-    """Start a process for each job; none is left when the block ends. Empty: one of them couldn't load its job."""
-    with ExitStack() as stack:
-        processes = []
-        for _ in jobs:
-            processes.append(_started(topic))
-            stack.callback(processes[-1].end)
-        for process, job in zip(processes, jobs, strict=True):
-            process.give(job)
-        for process in processes:
-            kind, why = process.receive()
-            if kind == "unable":
-                _say_alone(why)
-                processes = []
-                break
-        for process in processes:
-            process.begin()
-        yield processes
-
-
-def _started(topic: str) -> _Process:
-    ours, theirs = Pipe()
-    # Not by multiprocessing: it would run Airflow's own start-up in the new process, and refuses in a daemonic worker.
-    with theirs:
-        command = [sys.executable, "-c", _START, str(theirs.fileno()), json.dumps(sys.path)]
-        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
-    return _Process(topic, ours, process)
-
-
-def _gather(processes: Sequence[_Process], judge: Judge, sink: StagingSink) -> Reading:
-    tables: dict[str, tuple[TableSink, pa.Schema]] = {
-        "rows": (sink.rows, rows_schema(judge.columns)),
-        "dead_letters": (sink.dead_letters, TABLES["dead_letters"]),
-        "tombstones": (sink.tombstones, TABLES["tombstones"]),
-        "jumps": (sink.jumps, TABLES["jumps"]),
-    }
-    log.info("reading in %d processes", len(processes))
-    reading = {process.pipe: process for process in processes}
-    readings = []
-    while reading:
-        for pipe in wait(list(reading)):
-            process = reading[pipe]  # type: ignore[index] # of what was given to `wait`
-            kind, value = process.receive()
-            if kind == "table":
-                table, schema = tables[value]
-                table.write(pa.ipc.read_record_batch(pa.py_buffer(process.receive_bytes()), schema).columns)
-            elif kind == "log":
-                name, level, message = value
-                logging.getLogger(name).log(level, "%s", message)
-            elif kind == "failed":
-                raise value
-            else:
-                readings.append(value)
-                del reading[process.pipe]
-    return joined(readings)
+def _relay(lines: IO[bytes]) -> None:
+    with lines:
+        for line in lines:
+            try:
+                name, level, text = msgspec.json.decode(line, type=tuple[str, int, str])
+            except msgspec.MsgspecError:
+                name, level, text = __name__, logging.WARNING, line.decode(errors="replace").rstrip()
+            logging.getLogger(name).log(level, "%s", text)

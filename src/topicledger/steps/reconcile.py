@@ -75,9 +75,9 @@ def _books(row: LedgerRow, manifest: Manifest, accounts: Accounts, snapshot: Led
         manifest=manifest,
         receipt=row.receipt,
         staged=StagedCounts(
-            rows=manifest.rows.records,
-            dead_letters=manifest.dead_letters.records,
-            tombstones=manifest.tombstones.records,
+            rows=manifest.rows,
+            dead_letters=manifest.dead_letters,
+            tombstones=manifest.tombstones,
             distinct_coordinates=None,
             outside_plan=None,
         ),

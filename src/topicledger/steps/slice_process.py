@@ -1,108 +1,71 @@
-"""A process that reads one slice of a plan for the one that started it, `topicledger.steps.parallel_read`.
+"""A process that stages one slice of a plan for the one that started it, `topicledger.steps.parallel_read`.
 
-It gets its work through a pipe, and what it reads goes back through it: the same tables that one process alone
-would stage, as Arrow batches. Log lines go back too, so that they end up in the task's log, masked like all others.
+Its work comes by stdin, and its one answer goes out by stdout. Each line of stderr is a log record as JSON, so that it
+ends up in the task's log, masked like all others, or is what somebody else had to say.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import json
 import logging
+import os
 import pickle
 import signal
+import sys
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from typing import Any
-
-import pyarrow as pa
 
 from topicledger.errors import TopicLedgerError
-from topicledger.events.judge import Judge
-from topicledger.kafka.settings import KafkaSettings
-from topicledger.model.plan import Plan, Receipt
-from topicledger.pipeline import Pipeline
-from topicledger.staged_files.schemas import TABLES, rows_schema
-from topicledger.steps.read import read_slice
+from topicledger.steps.read import Slice, stage_slice
 
 
-@dataclass(frozen=True, slots=True)
-class SliceJob:
-    """What the process is to do: `topicledger.steps.read.read_slice`'s arguments, as far as they can travel."""
-
-    kafka: KafkaSettings
-    plan: Plan
-    group_id: str
-    receipt: Receipt | None
-    pipeline: Pipeline
-    log_level: int
+class _Line(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps([record.name, record.levelno, super().format(record)])
 
 
-class _Pipe:
-    """The way back. Messages are (kind, value); a table's bytes follow its message."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        # The client library logs from threads of its own.
-        self._lock = threading.Lock()
-
-    def send(self, kind: str, value: object = None, data: pa.Buffer | None = None) -> None:
-        with self._lock:
-            self._connection.send((kind, value))
-            if data is not None:
-                self._connection.send_bytes(memoryview(data))
-
-
-class _Table:
-    def __init__(self, pipe: _Pipe, name: str, schema: pa.Schema) -> None:
-        self._pipe = pipe
-        self._name = name
-        self._schema = schema
-
-    def write(self, columns: Sequence[pa.Array[Any]]) -> None:
-        batch = pa.RecordBatch.from_arrays(list(columns), schema=self._schema)
-        self._pipe.send("table", self._name, batch.serialize())
-
-
-class _PipeSink:
-    """Implements `topicledger.steps.stage.StagingSink`: what is staged goes to the process that writes the files."""
-
-    def __init__(self, pipe: _Pipe, columns: pa.Schema) -> None:
-        self.rows = _Table(pipe, "rows", rows_schema(columns))
-        self.dead_letters = _Table(pipe, "dead_letters", TABLES["dead_letters"])
-        self.tombstones = _Table(pipe, "tombstones", TABLES["tombstones"])
-        self.jumps = _Table(pipe, "jumps", TABLES["jumps"])
-
-
-class _PipeLog(logging.Handler):
-    def __init__(self, pipe: _Pipe) -> None:
-        super().__init__()
-        self._pipe = pipe
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._pipe.send("log", (record.name, record.levelno, self.format(record)))
-
-
-def main(fd: int) -> None:
-    """Serve the one slice that comes through the pipe `fd`, then end."""
+def main() -> None:
+    """Stage the one slice that comes by stdin, answer, and end; or end with the process that started this one."""
     # An interrupt from the keyboard reaches the whole group: the starting process ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    connection = Connection(fd)
-    pipe = _Pipe(connection)
+    with os.fdopen(os.dup(1), "wb") as answer:
+        # What code of the pipeline's own prints is no answer.
+        os.dup2(2, 1)
+        pickle.dump(_answer(), answer)
+
+
+def _answer() -> tuple[str, object]:
+    log_level, modules = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
     try:
-        job: SliceJob = pickle.loads(connection.recv_bytes())  # noqa: S301 - from the process that started this one
-    except (ImportError, AttributeError) as error:
-        pipe.send("unable", f"{type(error).__name__}: {error}")
-        return
-    pipe.send("ready")
-    if connection.recv() != "go":
-        return
-    logging.basicConfig(level=job.log_level, handlers=[_PipeLog(pipe)], format="%(message)s")
+        for name, file in modules.items():
+            _require_module(name, file)
+        work: Slice = pickle.load(sys.stdin.buffer)  # noqa: S301 - likewise
+    except Exception as error:  # noqa: BLE001 - whatever a module does that is imported a second time
+        return "unable", f"{type(error).__name__}: {error}"
+    threading.Thread(target=_end_with_the_other, daemon=True).start()
+    logging.basicConfig(level=log_level, format="%(message)s", force=True)
+    logging.getLogger().handlers[0].setFormatter(_Line())
     try:
-        judge = Judge(job.pipeline)
-        sink = _PipeSink(pipe, judge.columns)
-        reading = read_slice(job.kafka, job.plan, job.group_id, job.receipt, judge, sink)
+        return "staged", stage_slice(work)
     except TopicLedgerError as error:
-        pipe.send("failed", error)
-    else:
-        pipe.send("read", reading)
+        return "failed", error
+
+
+def _require_module(name: str, file: str | None) -> None:
+    """Import a module; one that no path leads to, as Airflow names a DAG file, from its file under the same name."""
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name or file is None:
+            raise
+        spec = importlib.util.spec_from_file_location(name, file)
+        if spec is None or spec.loader is None:
+            raise
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+
+
+def _end_with_the_other() -> None:
+    os.read(0, 1)
+    os._exit(1)

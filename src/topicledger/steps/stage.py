@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import msgspec
 import pyarrow as pa
@@ -16,50 +16,24 @@ from topicledger.model.plan import OffsetRange
 from topicledger.model.records import Chunk, Headers
 from topicledger.model.tally import Tally
 from topicledger.staged_files.schemas import MILLISECONDS
+from topicledger.staged_files.writer import PartWriter
 
 # The years 0001 to 9999, in milliseconds: what a timestamp column and its readers can hold.
 _FIRST_MS = -62_135_596_800_000
 _LAST_MS = 253_402_300_799_999
 
 
-class TableSink(Protocol):
-    """Takes rows of one schema of `topicledger.staged_files.schemas`."""
-
-    def write(self, columns: Sequence[pa.Array[Any]]) -> None:
-        """Take rows, one array per column."""
-
-
-class StagingSink(Protocol):
-    """Where staged records go: a staged batch, or the process that writes one."""
-
-    @property
-    def rows(self) -> TableSink:
-        """Takes the clean rows."""
-
-    @property
-    def dead_letters(self) -> TableSink:
-        """Takes the dead letters."""
-
-    @property
-    def tombstones(self) -> TableSink:
-        """Takes the tombstones."""
-
-    @property
-    def jumps(self) -> TableSink:
-        """Takes the intervals without records."""
-
-
 class Stager:
-    """Judges chunks, and gives every record to one table of a sink.
+    """Judges chunks, and gives every record to one table of a part.
 
     Args:
         judge: The pipeline's judge.
-        sink: Takes what is staged.
+        part: Takes what is staged.
     """
 
-    def __init__(self, judge: Judge, sink: StagingSink) -> None:
+    def __init__(self, judge: Judge, part: PartWriter) -> None:
         self._judge = judge
-        self._sink = sink
+        self._part = part
         self.tally = Tally()
 
     def add(self, chunk: Chunk) -> None:
@@ -68,7 +42,7 @@ class Stager:
         Raises:
             RetriableError: The disk is full or failing.
         """
-        stage_jumps(self._sink, chunk.jumps, "invisible")
+        stage_jumps(self._part, chunk.jumps, "invisible")
         self.tally.records += len(chunk.values)
         coordinates = _coordinates(chunk)
         live: Sequence[int] = range(len(chunk.values))
@@ -78,13 +52,13 @@ class Stager:
             live = [index for index, value in enumerate(chunk.values) if value is not None]
             tombstones = [index for index, value in enumerate(chunk.values) if value is None]
             values = [value for value in chunk.values if value is not None]
-            self._sink.tombstones.write(_at(tombstones, coordinates[:2]))
+            self._part.tombstones.write(_at(tombstones, coordinates[:2]))
         judged = self._judge.chunk(values)
         self.tally.unknown_fields += judged.unknown_fields
         rejected = [(live[index], reason) for index, reason in judged.rejected]
         if judged.columns.num_rows:
             others = [*tombstones, *(index for index, _ in rejected)]
-            self._sink.rows.write([*judged.columns.columns, *_without(others, coordinates)])
+            self._part.rows.write([*judged.columns.columns, *_without(others, coordinates)])
         if rejected:
             self._add_dead_letters(chunk, rejected, coordinates)
 
@@ -104,10 +78,10 @@ class Stager:
             map(_headers, map(chunk.headers, indices)),
         ]
         columns: list[pa.Array[Any]] = [pa.array(column, pa.string()) for column in texts]
-        self._sink.dead_letters.write([*columns, *_at(indices, coordinates)])
+        self._part.dead_letters.write([*columns, *_at(indices, coordinates)])
 
 
-def stage_jumps(sink: StagingSink, jumps: Sequence[OffsetRange], kind: str) -> None:
+def stage_jumps(part: PartWriter, jumps: Sequence[OffsetRange], kind: str) -> None:
     """Stage intervals without records: `gap` (accepted losses) or `invisible`."""
     if jumps:
         columns: list[pa.Array[Any]] = [
@@ -116,7 +90,7 @@ def stage_jumps(sink: StagingSink, jumps: Sequence[OffsetRange], kind: str) -> N
             pa.array([j.end for j in jumps], pa.int64()),
             pa.array([kind] * len(jumps), pa.string()),
         ]
-        sink.jumps.write(columns)
+        part.jumps.write(columns)
 
 
 def _coordinates(chunk: Chunk) -> Sequence[pa.Array[Any]]:

@@ -61,7 +61,7 @@ class TypedStream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StagedStreams:
-    """The staged files, opened once, each hashed while it is read: what is copied is what was verified.
+    """The staged files of one part, opened once, each hashed while it is read: what is copied is what was verified.
 
     Each stream is read to its end exactly once, by `read(size)` or `readinto`: that is CSV, in whatever format the
     file is. A stream that is a `TypedStream`, too, may be taken as Arrow's batches instead. The formats are those of
@@ -97,8 +97,8 @@ class Audit:
 class LoadTransaction(Protocol):
     """One attempt to load one batch: a transaction that is open from the first byte to the commit."""
 
-    def copy_staged(self, manifest: Manifest, streams: StagedStreams) -> None:
-        """Step 13: copy the staged files into temporary tables of this transaction.
+    def copy_staged(self, manifest: Manifest, parts: Sequence[StagedStreams]) -> None:
+        """Step 13: copy the files of all the manifest's parts, in its order, into temporary tables of this transaction.
 
         Raises:
             IntegrityError: The bytes don't parse as what they should be.

@@ -53,9 +53,9 @@ class LakeLoad:
         self._before: LogEntry | None = None
         self._after: LogEntry | None = None
 
-    def copy_staged(self, manifest: Manifest, streams: StagedStreams) -> None:
+    def copy_staged(self, manifest: Manifest, parts: Sequence[StagedStreams]) -> None:
         """Step 13: copy the staged files into the scratch database."""
-        self._counted.copy_staged(manifest, streams)
+        self._counted.copy_staged(manifest, parts)
 
     def lock_positions(self) -> Sequence[Position]:
         """Step 14: read the newest entry; the commit holds only when it still is the newest."""

@@ -29,19 +29,20 @@ class SqlLoad:
         self._counted: tuple[tuple[OffsetRange, ...], StagedCounts] | None = None
         self._search: RefusedRecord | None = None
 
-    def copy_staged(self, manifest: Manifest, streams: StagedStreams) -> None:
+    def copy_staged(self, manifest: Manifest, parts: Sequence[StagedStreams]) -> None:
         """Step 13: copy the staged files into temporary tables of this session."""
         self._session.label(manifest.batch_id)
         for statement in self._staged.create():
             self._session.execute(statement)
         staged = self._staged
-        for table, stream, file in (
-            (staged.rows, streams.rows, manifest.rows),
-            (staged.dead_letters, streams.dead_letters, manifest.dead_letters),
-            (staged.tombstones, streams.tombstones, manifest.tombstones),
-            (staged.jumps, streams.jumps, manifest.jumps),
-        ):
-            self._session.copy(table.sql, table.columns, stream, file.block_bytes)
+        for part, streams in zip(manifest.parts, parts, strict=True):
+            for table, stream, file in (
+                (staged.rows, streams.rows, part.rows),
+                (staged.dead_letters, streams.dead_letters, part.dead_letters),
+                (staged.tombstones, streams.tombstones, part.tombstones),
+                (staged.jumps, streams.jumps, part.jumps),
+            ):
+                self._session.copy(table.sql, table.columns, stream, file.block_bytes)
         self._tell_planner(staged.statistics_of_rows())
 
     def lock_positions(self) -> Sequence[Position]:
@@ -65,7 +66,7 @@ class SqlLoad:
         clip = () if self._all_inside(applied) else staged.clip(applied)
         already_loaded = sum(session.execute(statement) for statement in clip)
         crash_point("step-17.clipped")
-        skip = staged.skip_rows(manifest.rows.records)
+        skip = staged.skip_rows(manifest.rows)
         for statement in skip:
             session.execute(statement)
         session.savepoint()
@@ -78,8 +79,8 @@ class SqlLoad:
             raise search.located(refused) from refused
         crash_point("step-18.inserted")
         # Where every staged row was inserted there is none to look for.
-        if loaded != manifest.rows.records:
-            for statement in staged.collect_duplicates(manifest.rows.records):
+        if loaded != manifest.rows:
+            for statement in staged.collect_duplicates(manifest.rows):
                 session.execute(statement, (manifest.topic_id, manifest.batch_id))
         (duplicates,) = self._numbers(staged.count_duplicates())
         conflicts = self._conflicts() if duplicates else 0
