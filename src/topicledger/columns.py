@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -26,7 +27,7 @@ class _Type(NamedTuple):
     """
 
     field: str
-    arrow: Callable[[Any], pa.DataType]
+    arrow: Callable[..., Any]
     postgres: str
     duckdb: str
     snowflake: str
@@ -46,19 +47,29 @@ _TYPES = {
         "TIMESTAMP WITH TIME ZONE",
         "TIMESTAMP_TZ",
     ),
+    "decimal": _Type(
+        "Decimal", lambda pa, p, s: pa.decimal128(p, s), "numeric({},{})", "DECIMAL({},{})", "NUMBER({},{})"
+    ),
     "date": _Type("Date", lambda pa: pa.date32(), "date", "DATE", "DATE"),
     "int32": _Type("", lambda pa: pa.int32(), "integer", "INTEGER", "NUMBER(38,0)"),
     "bytes": _Type("", lambda pa: pa.binary(), "bytea", "BLOB", "BINARY"),
     "json": _Type("", lambda pa: pa.string(), "jsonb", "JSON", "VARIANT"),
 }
 
-_OF_FIELDS = {known.field: kind for kind, known in _TYPES.items() if known.field}
+COLUMN_TYPES = tuple(f"{kind}(p,s)" if kind == "decimal" else kind for kind, known in _TYPES.items() if known.field)
+"""What a pipeline's column may be. `timestamptz` is microseconds in UTC; a decimal has p digits, s behind the point."""
 
-COLUMN_TYPES = tuple(_OF_FIELDS.values())
-"""What a pipeline's column may be. `timestamptz` is microseconds in UTC."""
-
-TYPE_PATTERN = rf"^({'|'.join(_TYPES)})$"
+TYPE_PATTERN = rf"^({'|'.join(_TYPES)})(\(\d+, ?\d+\))?$"
 """What any column may be."""
+
+PLAIN_DECIMAL = "decimal(38,9)"
+"""The column of a `Decimal` field that nothing else is declared for."""
+
+_OF_FIELDS = {known.field: PLAIN_DECIMAL if kind == "decimal" else kind for kind, known in _TYPES.items()}
+
+# Of all warehouses Snowflake takes the fewest digits behind the point.
+_MOST_DIGITS, _MOST_BEHIND_POINT = 38, 37
+_DECIMAL = re.compile(r"decimal\(([1-9]\d?), ?(0|[1-9]\d?)\)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +78,7 @@ class Column:
 
     Args:
         name: The column's name; a pipeline's never starts with an underscore (those are the engine's own).
-        type: Its type: one of `COLUMN_TYPES`.
+        type: Its type: one of `COLUMN_TYPES`, such as `text` or `decimal(12,2)`.
         nullable: Whether NULL is allowed. NULL and the empty string stay different.
     """
 
@@ -76,16 +87,35 @@ class Column:
     nullable: bool = False
 
 
+def is_column_type(kind: object) -> bool:
+    """Whether a pipeline's column may have this type."""
+    if not isinstance(kind, str):
+        return False
+    name, digits = _parsed(kind)
+    if name == "decimal":
+        return len(digits) == 2 and digits[1] <= digits[0] <= _MOST_DIGITS and digits[1] <= _MOST_BEHIND_POINT
+    return name in _TYPES and _TYPES[name].field != ""
+
+
 def arrow_type(kind: str) -> pa.DataType:
     """A column type's Arrow type: while it is judged, staged, and in Parquet files."""
     import pyarrow as pa
 
-    return _TYPES[kind].arrow(pa)
+    name, digits = _parsed(kind)
+    made: pa.DataType = _TYPES[name].arrow(pa, *digits)
+    return made
 
 
 def sql_type(kind: str, warehouse: Literal["postgres", "duckdb", "snowflake"]) -> str:
     """A column type's name in a warehouse, as its catalogue spells it."""
-    return str(getattr(_TYPES[kind], warehouse))
+    name, digits = _parsed(kind)
+    return str(getattr(_TYPES[name], warehouse)).format(*digits)
+
+
+def _parsed(kind: str) -> tuple[str, tuple[int, ...]]:
+    """The key of a type in the table, and a decimal's digits in all and behind the point."""
+    decimal = _DECIMAL.match(kind)
+    return ("decimal", (int(decimal[1]), int(decimal[2]))) if decimal else (kind, ())
 
 
 def columns_of(event: type[msgspec.Struct], *declared: Column) -> tuple[Column, ...]:

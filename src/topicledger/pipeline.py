@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
-from topicledger.columns import COLUMN_TYPES, Column, columns_of
+from topicledger.columns import COLUMN_TYPES, Column, columns_of, is_column_type
 from topicledger.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Pipeline:
                 f"pipeline {self.name}: the column {column.name} can't be in a table of PostgreSQL, which has a system "
                 "column of that name: rename it"
             )
-        if column.type not in COLUMN_TYPES:
+        if not is_column_type(column.type):
             raise SettingsError(
                 f"pipeline {self.name}: the column {column.name} has the type {column.type!r:.100}: use one of "
                 f"{', '.join(COLUMN_TYPES)}"

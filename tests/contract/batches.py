@@ -50,6 +50,7 @@ COLUMNS = (
     Column("flag", "bool"),
     Column("at", "timestamptz", nullable=True),
     Column("day", "date", nullable=True),
+    Column("price", "decimal(38,9)", nullable=True),
 )
 
 
@@ -73,6 +74,7 @@ _ARROW: dict[str, pa.DataType] = {
     "bool": pa.bool_(),
     "timestamptz": pa.timestamp("us", tz="UTC"),
     "date": pa.date32(),
+    "decimal(38,9)": pa.decimal128(38, 9),
 }
 
 
@@ -106,6 +108,7 @@ class Batch:
                 "flag": True,
                 "at": None,
                 "day": None,
+                "price": None,
                 **values,
                 "_kafka_partition": partition,
                 "_kafka_offset": offset,

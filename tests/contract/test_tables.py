@@ -54,6 +54,7 @@ def test_another_schema_is_created(place: Place) -> None:
     [
         ("DROP COLUMN note", "column note"),
         ("ALTER COLUMN amount TYPE integer", "column amount"),
+        ("ALTER COLUMN price TYPE decimal(38,8)", "column price"),
         ("ALTER COLUMN note SET NOT NULL", "column note"),
         ("ALTER COLUMN name DROP NOT NULL", "column name"),
         ("DROP COLUMN _kafka_topic_id", "column _kafka_topic_id"),
@@ -103,7 +104,7 @@ def test_a_newer_ledger_is_refused(place: Place) -> None:
 
 def test_reserved_words_and_upper_case(place: Place) -> None:
     """Table and columns may have any name that a pipeline accepts."""
-    names = ("order", "Select", "partition", "user", "first", "past", "s", "t")
+    names = ("order", "Select", "partition", "user", "first", "past", "s", "t", "numeric")
     renamed = tuple(Column(name, column.type, column.nullable) for name, column in zip(names, COLUMNS, strict=True))
     warehouse = place.ready("Table.group", columns=renamed, key="order")
     origin(warehouse)

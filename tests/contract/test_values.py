@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -86,6 +87,19 @@ def test_types_at_their_edges(place: Place) -> None:
     first, last = ((moment - epoch) // dt.timedelta(microseconds=1) for moment in (low, high))
     both = f"{micros(place, 'at')}, {micros(place, '_kafka_timestamp')}"
     assert stored(place, both) == [(last, None), (first, first), (None, last)]
+
+
+def test_decimals_are_exact(place: Place) -> None:
+    """Every digit of a decimal arrives, however small or large the value is."""
+    prices = ["12345678901234567890123456789.123456789", "-99999999999999999999999999999.999999999", "0.000000001"]
+    prices += ["-0.0000001", "0", "1.10"]
+    warehouse = place.ready()
+    origin(warehouse)
+    batch = Batch([OffsetRange(0, 0, len(prices))])
+    for offset, price in enumerate(prices):
+        batch.row(0, offset, offset, price=Decimal(price))
+    load(warehouse, batch)
+    assert stored(place, "price") == [(Decimal(price),) for price in prices]
 
 
 def test_dead_letters_keep_their_bytes(place: Place) -> None:

@@ -34,6 +34,13 @@ RECORDS = (
         ("unit/test_judge.py::test_bad_value[time past year 9999]",),
     ),
     Mutant(
+        "a decimal is rounded to what its column holds",
+        ("step 11", "records"),
+        "traps=[InvalidOperation, Inexact]",
+        "traps=[InvalidOperation]",
+        ("unit/test_judge_event_types.py::test_a_decimal_that_doesnt_fit_is_never_rounded",),
+    ),
+    Mutant(
         "deep nesting is said to be broken JSON",
         ("step 11", "records"),
         "if isinstance(error, RecursionError):",

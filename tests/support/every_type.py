@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
@@ -26,12 +27,14 @@ class Every(msgspec.Struct, frozen=True, gc=False):
     other: str | None
     whole: int
     part: float
+    exact: Decimal
     text: str
     yes: bool
     at: _Moment
     day: dt.date
     whole_or_not: int | None = None
     part_or_not: float | None = None
+    exact_or_not: Decimal | None = None
     text_or_not: str | None = None
     yes_or_not: bool | None = None
     at_or_not: _Moment | None = None
@@ -43,6 +46,7 @@ _TYPES: dict[str, str] = {
     "other": "uuid",
     "whole": "int64",
     "part": "float64",
+    "exact": "decimal(38,9)",
     "text": "text",
     "yes": "bool",
     "at": "timestamptz",
@@ -67,6 +71,7 @@ _JSON = {
     "other": hostile.or_null(hostile.uuid_json),
     "whole": hostile.int_json,
     "part": hostile.float_json,
+    "exact": hostile.decimal_json,
     "text": hostile.text_json,
     "yes": hostile.bool_json,
     "at": hostile.moment_json,

@@ -33,6 +33,7 @@ _NUMBERS = (
     b"9223372036854775807", b"9223372036854775808", b"-9223372036854775808", b"-9223372036854775809", b"1e18", b"1e19",
     b"1.7976931348623157e308", b"1.8e308", b"1e400", b"-1e400", b"5e-324", b"1e-400", b"NaN", b"Infinity", b"-Infinity",
     b"9007199254740993", b"0.1000000000000000055511151231257827", b"9" * 400, b"9" * 5_000, b"0." + b"1" * 5_000,
+    b"1." + b"0" * 5_000, b"0e400", b"1e-9", b"1e-10", b"99999999999999999999999999999", b"1e29",
 )  # fmt: skip
 _MOMENTS = (
     "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59-00:01",
@@ -67,6 +68,7 @@ text_json: SearchStrategy[bytes] = st.builds(_json, texts, st.booleans())
 uuid_json = st.uuids().map(lambda value: _json(str(value))) | st.uuids().map(lambda value: _json(str(value).upper()))
 int_json = st.integers(-(2**63), 2**63 - 1).map(_json)
 float_json = st.floats(allow_nan=False, allow_infinity=False).map(_json) | int_json
+decimal_json = st.decimals(-(10**29) + 1, 10**29 - 1, places=9).map(lambda value: str(value).encode()) | int_json
 bool_json = st.booleans().map(_json)
 moment_json = _moments.map(_json)
 day_json = st.dates().map(lambda day: _json(day.isoformat()))

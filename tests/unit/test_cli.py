@@ -160,7 +160,7 @@ WORKS = {"field": "int", "clean": "return columns", "event": "Payment", "checks"
 @pytest.mark.parametrize(
     ("holes", "says"),
     [
-        ({"column": "decimal(18,2)"}, "has the type 'decimal(18,2)': use one of uuid, int64, float64, text"),
+        ({"column": "decimal(39,2)"}, "has the type 'decimal(39,2)': use one of uuid, int64, float64, text"),
         ({"event": "dict"}, "its event is <class 'dict'>"),
         ({"field": "'Money'"}, "the event type Payment can't be decoded: NameError: name 'Money' is not defined"),
         ({"field": "complex"}, "the event type Payment is a complex, which msgspec can't"),

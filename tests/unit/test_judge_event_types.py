@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import enum
 import json
+import re
 import uuid
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
+import pyarrow as pa
 import pytest
 
-from topicledger.columns import Column
+from topicledger.columns import Column, columns_of
 from topicledger.errors import SettingsError
 from topicledger.events.judge import Judge
-from topicledger.pipeline import Pipeline
+from topicledger.pipeline import CleanUp, Pipeline
 
 _Any = TypeVar("_Any")
 
@@ -206,6 +210,80 @@ def test_times_without_an_offset() -> None:
     assert (index, reason.reason, str(reason)) == (2, "invalid_event", "at is a time without an offset from UTC")
     new_year = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     assert [(row["at"], row["utc"]) for row in judged.columns.to_pylist()] == [(new_year, None), (None, new_year)]
+
+
+class Priced(Base):
+    """Decimals: one without a declaration of its own, one with."""
+
+    plain: Decimal = Decimal(0)
+    cost: Decimal = Decimal(0)
+
+
+PRICED = Pipeline("priced", Priced, key="id", columns=columns_of(Priced, Column("cost", "decimal(12,2)")))
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"0.1", b"12345.67", b"-9999999999.99", b"1e9", b"1.1000", b"0e400", b"-0.0", b'"7.5"', b"1." + b"0" * 5_000],
+)
+def test_a_decimal_is_what_was_sent(sent: bytes) -> None:
+    """A JSON number becomes a decimal by its text, with no float on the way; so does a text."""
+    judged = Judge(PRICED).chunk([b'{"id":"a","cost":%s,"plain":12345678901234567890.123456789}' % sent])
+    assert not judged.rejected
+    [row] = judged.columns.to_pylist()
+    assert (row["cost"], row["plain"]) == (Decimal(sent.decode().strip('"')), Decimal("12345678901234567890.123456789"))
+    assert judged.columns.schema.field("cost").type == pa.decimal128(12, 2)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        *[b"0.001", b"10000000000", b"1e10", b"9" * 400, b"0." + b"1" * 5_000, b"1.00" + b"0" * 5_000 + b"1"],
+        *[b"1e400", b"1e-400", b"1e999999999", b'"1e-999999999999"', b'"NaN"', b'"-sNaN123"', b'"Infinity"'],
+    ],
+)
+def test_a_decimal_that_doesnt_fit_is_never_rounded(sent: bytes) -> None:
+    """A value that the column doesn't hold exactly costs its record only; 40 of its characters are said at most."""
+    values = [b'{"id":"a","cost":1.5}', b'{"id":"b","cost":%s}' % sent, b'{"id":"c","cost":2.5}']
+    judged = Judge(PRICED).chunk(values)
+    [(index, reason)] = judged.rejected
+    assert (index, reason.reason) == (1, "unfit_decimal")
+    said = r"cost \S{1,40} isn't exactly a decimal of at most 12 digits, 2 of them behind the point"
+    assert re.fullmatch(said, str(reason))
+    assert [row["cost"] for row in judged.columns.to_pylist()] == [Decimal("1.5"), Decimal("2.5")]
+
+
+def _costing(kind: pa.DataType) -> CleanUp:
+    return lambda fields: {**fields, "cost": pa.array([None] * len(fields["id"]), kind)}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (pa.decimal128(13, 2), "decimal128"),
+        (pa.decimal128(12, 3), "decimal128"),
+        (pa.float64(), "double"),
+        (pa.int64(), "int64"),
+        (pa.string(), "string"),
+        (pa.decimal128(10, 2), None),
+        (pa.null(), None),
+    ],
+)
+def test_a_clean_up_that_could_lose_digits(given: pa.DataType, says: str | None) -> None:
+    """A clean-up gives a decimal of at most the column's digits: what could be rounded is refused before a record."""
+    column = Column("cost", "decimal(12,2)", nullable=True)
+    pipeline = Pipeline("priced", Priced, key="id", columns=columns_of(Priced, column), clean=_costing(given))
+    if says is not None:
+        with pytest.raises(SettingsError, match=rf"gives {says}.* for the column cost, which is decimal128\(12, 2\)"):
+            Judge(pipeline)
+    else:
+        assert Judge(pipeline).chunk([b'{"id":"a"}']).columns.column("cost").to_pylist() == [None]
+
+
+def test_a_decimal_never_becomes_a_float() -> None:
+    """A decimal field on a column of floats is refused: it would be rounded."""
+    with pytest.raises(SettingsError, match=r"gives decimal128\(38, 9\) for the column cost, which is double"):
+        Judge(dataclasses.replace(PRICED, columns=columns_of(Priced, Column("cost", "float64"))))
 
 
 class SpeechlessError(Exception):

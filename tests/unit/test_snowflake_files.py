@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,19 @@ def rows_of(batch: Batch) -> io.BytesIO:
 
 
 def test_values(tmp_path: Path) -> None:
-    """NULL and the empty string differ, times are microseconds, dates text, UUIDs in lower case, numbers exact."""
+    """NULL and the empty string differ, times are microseconds, dates and decimals text, UUIDs in lower case."""
     low, high = dt.datetime(1, 1, 1, tzinfo=dt.UTC), dt.datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=dt.UTC)
     batch = Batch([OffsetRange(0, 0, 2)])
-    batch.row(0, 0, "ABCDEF00-1234-5678-9ABC-DEF012345678", amount=2**63 - 1, ratio=5e-324, note="", at=high)
+    batch.row(
+        0,
+        0,
+        "ABCDEF00-1234-5678-9ABC-DEF012345678",
+        amount=2**63 - 1,
+        ratio=5e-324,
+        note="",
+        at=high,
+        price=Decimal("1E-9"),
+    )
     batch.row(0, 1, 1, amount=-(2**63), name='x"\n,', at=low, day=dt.date(1, 1, 1), flag=False)
     [part] = parts(rows_of(batch), STAGED, 1000, tmp_path)
     assert part.records == 2
@@ -42,12 +52,13 @@ def test_values(tmp_path: Path) -> None:
         [True, False],
         micros,
         [None, "0001-01-01"],
+        ["1E-9", None],
         [0, 0],
         [0, 1],
         [None, None],
     ]
-    assert list(found) == [f"c{number}" for number in range(11)]
-    assert copy_into("t", STAGED, "@s").count("$1:c") == 11
+    assert list(found) == [f"c{number}" for number in range(12)]
+    assert copy_into("t", STAGED, "@s").count("$1:c") == 12
 
 
 def test_large_files_are_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +70,7 @@ def test_large_files_are_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     offsets, names = [], []
     for part in parts(rows_of(batch), STAGED, 400_000, tmp_path):
         names.append(part.path.name)
-        offsets += parquet.read_table(part.path)["c9"].to_pylist()
+        offsets += parquet.read_table(part.path)["c10"].to_pylist()
         part.path.unlink()
     assert offsets == list(range(40))
     assert len(set(names)) == len(names) > 1

@@ -28,6 +28,7 @@ UTC_MICROS = pa.timestamp("us", tz="UTC")
 _FIELDS: list[tuple[str, pa.DataType, st.SearchStrategy[Any]]] = [
     ("whole", pa.int64(), st.integers(-(2**63), 2**63 - 1)),
     ("part", pa.float64(), st.floats(allow_nan=False)),
+    ("exact", pa.decimal128(38, 37), st.decimals(-9, 9, places=37)),
     ("text", pa.string(), st.text()),
     ("yes", pa.bool_(), st.booleans()),
     ("at", UTC_MICROS, st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)),
@@ -78,7 +79,9 @@ def test_the_same_csv(folder: Path, data: st.DataObject) -> None:
                 assert stream.read() == expected
             else:
                 found = stream.record_batches().read_all()
-                wanted = [pa.chunked_array([chunk[n] for chunk in chunks], SCHEMA.field(n).type) for n in range(6)]
+                wanted = [
+                    pa.chunked_array([chunk[n] for chunk in chunks], SCHEMA.field(n).type) for n in range(len(SCHEMA))
+                ]
                 assert found.schema.names == SCHEMA.names
                 assert found.columns == wanted
             stream.verify()

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import inspect
 
-from topicledger.columns import arrow_type, event_fields
+from topicledger.columns import PLAIN_DECIMAL, arrow_type, event_fields
 from topicledger.errors import SettingsError
 from topicledger.pipeline import Pipeline
 
@@ -41,7 +41,9 @@ def field_types(pipeline: Pipeline) -> dict[str, pa.DataType]:
             )
         if field.type is not None:
             utc = any(getattr(member, "tz", None) is False for member in field.members)
-            types[field.name] = pa.timestamp("us") if utc else arrow_type(field.type)
+            exact = column.type if column and column.type.startswith("decimal") else PLAIN_DECIMAL
+            kind = exact if field.type == PLAIN_DECIMAL else field.type
+            types[field.name] = pa.timestamp("us") if utc else arrow_type(kind)
     for check in pipeline.checks:
         if types.get(check.field) != pa.string():
             raise SettingsError(
@@ -60,12 +62,24 @@ def field_types(pipeline: Pipeline) -> dict[str, pa.DataType]:
 def depends_on_values(given: pa.DataType, column: pa.DataType) -> bool:
     """Whether it depends on the values if an array of one type can be cast to another one: then one stops a batch."""
     text = pa.types.is_string(given) or pa.types.is_large_string(given) or pa.types.is_string_view(given)
+    if pa.types.is_decimal(column):
+        return text or pa.types.is_floating(given) or _loses_digits(given, column)
     return (
         (text and not pa.types.is_string(column))
-        or ((pa.types.is_floating(given) or pa.types.is_decimal(given)) and pa.types.is_integer(column))
+        or (pa.types.is_floating(given) and pa.types.is_integer(column))
+        or (pa.types.is_decimal(given) and not pa.types.is_string(column))
         or (given in (pa.int64(), pa.uint64()) and pa.types.is_floating(column))
         or (pa.types.is_timestamp(given) and pa.types.is_date(column))
     )
+
+
+def _loses_digits(given: pa.DataType, column: pa.DataType) -> bool:
+    """Whether a decimal column may have too few digits for a decimal or a whole number."""
+    before_point, behind_point = 20 if pa.types.is_integer(given) else 0, 0
+    if isinstance(given, pa.Decimal128Type):
+        before_point, behind_point = given.precision - given.scale, given.scale
+    assert isinstance(column, pa.Decimal128Type)  # noqa: S101 - no column has another kind
+    return bool(before_point > column.precision - column.scale or behind_point > column.scale)
 
 
 def strict_type(pipeline: Pipeline) -> type[msgspec.Struct]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from itertools import repeat
 from operator import sub
 from typing import Any
@@ -292,6 +293,10 @@ def _without(
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
+    if isinstance(kind, pa.Decimal128Type):
+        # Arrow's own conversion makes 0.00 of 1.000... with some hundred zeros: it only gets what fits.
+        exact, step = Context(kind.precision, traps=[InvalidOperation, Inexact]), Decimal((0, (1,), -kind.scale))
+        values = [None if value is None else exact.quantize(value, step) for value in values]
     if kind != _TIMES:
         return pa.array(values, type=kind)
     # Arrow asks each time for its zone; a difference of two times in UTC needs none, a fifth of the cost.
@@ -320,4 +325,7 @@ def _array_of_fitting(name: str, values: Sequence[Any], kind: pa.DataType, first
 def _misfit(name: str, value: Any, kind: pa.DataType) -> RejectedRecord:
     if isinstance(value, dt.datetime):
         return RejectedRecord("invalid_event", f"{name} is a time without an offset from UTC")
+    if isinstance(kind, pa.Decimal128Type) and isinstance(value, Decimal):
+        digits = f"{kind.precision} digits, {kind.scale} of them behind the point"
+        return RejectedRecord("unfit_decimal", f"{name} {value!s:.40} isn't exactly a decimal of at most {digits}")
     return RejectedRecord("out_of_range", f"{name} doesn't fit {kind}")

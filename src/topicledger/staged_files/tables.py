@@ -14,7 +14,7 @@ from topicledger.model.manifest import StagedFile
 from topicledger.staged_files.staged_file import StagedWriter
 
 _HEADERLESS = pa_csv.WriteOptions(include_header=False, batch_size=16_384)
-_WIDEST_NUMBER = 32
+_WIDEST_NUMBER = 48
 _GROUP_ROWS = 100_000
 _GROUP_BYTES = 32 * 1024 * 1024
 

@@ -2,7 +2,7 @@
 
 The CSV is parsed here, by what parses it for DuckDB too: Snowflake's own reader has options for quotes, escapes, line
 ends and empty fields whose defaults change text, while a Parquet file has NULL and the empty string as they are.
-Columns go by number, times as microseconds and dates as text, so that nothing rests on how Parquet's types are read.
+Columns go by number, times as microseconds, dates and decimals as text: nothing rests on how Parquet's types are read.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ def _picked(value: str, column: Column) -> str:
         return f"TO_TIMESTAMP_TZ(CAST({value} AS NUMBER(38,0)), 6)"
     if column.type == "date":
         return f"TO_DATE(CAST({value} AS VARCHAR), 'YYYY-MM-DD')"
+    if column.type.startswith("decimal"):
+        value = f"CAST({value} AS VARCHAR)"
     return f"CAST({value} AS {SNOWFLAKE.type_of(column.type)})"
 
 
@@ -87,7 +89,7 @@ def _prepared(batch: pa.RecordBatch, columns: Sequence[Column]) -> pa.RecordBatc
 def _as_written(array: pa.Array[Any], column: Column) -> pa.Array[Any]:
     if column.type == "timestamptz":
         return array.cast(pa.int64())
-    if column.type == "date":
+    if column.type == "date" or column.type.startswith("decimal"):
         return array.cast(pa.string())
     if column.type == "uuid":
         return _canonical(array, column.name)
