@@ -8,11 +8,13 @@ import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
-from tests.docs.pages import read
+from tests.docs.pages import ROOT, read
 from tests.end_to_end.users_airflow import build_wheel, run, run_uv
+from topicledger.cli.scaffold import DAG_FILES
 
 pytestmark = pytest.mark.slow
 
@@ -79,6 +81,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def core(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Looked:
     return looked(tmp_path_factory.mktemp("core"), str(wheel))
+
+
+def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
+    """Also what isn't Python, as the report's template, and the two DAG files."""
+    package = ROOT / "src" / "topicledger"
+    files = {path.relative_to(package.parent) for path in package.rglob("*") if path.is_file()}
+    wanted = {str(path) for path in files if "__pycache__" not in path.parts}
+    assert "topicledger/report/report.html.j2" in wanted
+    dag_files = {f"topicledger/dags/{name}" for name in DAG_FILES}
+    assert {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name} == wanted | dag_files
 
 
 def test_the_core_has_no_driver(core: Looked) -> None:

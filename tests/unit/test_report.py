@@ -5,7 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import html.parser
 import json
+import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -13,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from topicledger.cli.scaffold import write_dag_files
 from topicledger.errors import RetriableError, SettingsError
 from topicledger.model.accounts import Accounts, Identity, PartitionBooks
 from topicledger.model.identity import batch_id
@@ -21,7 +25,7 @@ from topicledger.model.manifest import Acceptance, Manifest, StagedPartition
 from topicledger.model.plan import OffsetRange, Receipt
 from topicledger.report.files import report_path, write_report
 from topicledger.report.history import history_table
-from topicledger.report.markup import Markup, element
+from topicledger.report.page import page
 from topicledger.report.text import accounts_table, next_steps, one_line
 
 DAG = "robust_kafka_etl_pipeline"
@@ -218,6 +222,23 @@ def test_the_page_says_what_the_table_says(tmp_path: Path) -> None:
     assert "77" not in text, "the position of another topic id is not this partition's"
 
 
+def test_a_page_leaves_out_what_there_is_not(tmp_path: Path) -> None:
+    """A run that produced nothing and found nothing new has no bar, no reasons, no losses, and applied nothing."""
+    row = with_accounts({})
+    quiet = msgspec.structs.replace(
+        row,
+        applied=(OffsetRange(0, 1010, 1010),),
+        manifest=msgspec.structs.replace(row.manifest, reasons={}, accepted=()),
+        receipt=None,
+    )
+    page = page_of(tmp_path, quiet, HOLDS)
+    assert "Nothing new to load from user_signups." in page.text
+    assert "None: this run only loads what others produced." in page.text
+    assert "nothing" in page.text
+    assert not any(said in page.text for said in ("Dead letters by reason", "Losses accepted", "What to do"))
+    assert not any(attributes.get("class") == "bar" for _, attributes in page.elements)
+
+
 def test_json_carries_the_row_as_the_ledger_has_it(tmp_path: Path) -> None:
     """The document holds outcome, row, identities and books, and reads back as the same row."""
     page = write_report(tmp_path, books())
@@ -297,11 +318,23 @@ def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
         write_report(tmp_path / "reports", books())
 
 
-def test_markup_escapes_all_that_it_didnt_make() -> None:
-    """Text and attributes are escaped, elements are not escaped again."""
-    made = element("p", "<&>", element("b", "x"), title='"<', class_="c")
-    assert made == '<p title="&quot;&lt;" class="c">&lt;&amp;&gt;<b>x</b></p>'
-    assert isinstance(made, Markup)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_vendored_engine_makes_the_page(tmp_path: Path, packed: bool) -> None:
+    """Copied into a dags folder, or packed into a zip of DAGs, the engine has its template with it."""
+    write_dag_files(tmp_path, vendor=True)
+    place = Path(shutil.make_archive(str(tmp_path / "dags"), "zip", tmp_path, "topicledger")) if packed else tmp_path
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import msgspec, topicledger\n"
+        "assert topicledger.__file__.startswith(sys.argv[1])\n"
+        "from topicledger.model.ledger import ReconciledBooks\n"
+        "from topicledger.report.page import page\n"
+        "print(page(msgspec.json.decode(sys.stdin.buffer.read(), type=ReconciledBooks), 'x.json'))"
+    )
+    given = msgspec.json.encode(books())
+    made = subprocess.run([sys.executable, "-I", "-c", code, str(place)], input=given, capture_output=True, check=False)
+    assert made.stderr == b""
+    assert made.stdout.decode().strip() == page(books(), "x.json").strip()
 
 
 def test_history_shows_batches_and_acceptances() -> None:

@@ -64,6 +64,14 @@ def test_vendoring_puts_the_engine_beside_them(dags: Path) -> None:
     assert write_dag_files(dags, vendor=True).written == ()
 
 
+def test_vendoring_takes_what_isnt_python(tmp_path: Path) -> None:
+    """The engine of this very version goes there whole, with the report's template."""
+    write_dag_files(tmp_path, vendor=True)
+    assert (tmp_path / "topicledger" / "report" / "report.html.j2").is_file()
+    vendored = {name.removeprefix("topicledger/") for name in files(tmp_path) if name.startswith("topicledger/")}
+    assert {name for name in files(scaffold._PACKAGE) if "__pycache__" not in name} == vendored
+
+
 def test_upgrading_the_vendored_engine_needs_force_and_removes_old_modules(dags: Path) -> None:
     """A module that only another version has would shadow or mix: it goes, but never without a word."""
     write_dag_files(dags, vendor=True)

@@ -72,7 +72,9 @@ def write_dag_files(dags_dir: Path, *, vendor: bool = False, force: bool = False
 
 def install_line(*, vendor: bool) -> str:
     """The pip command for what the DAG imports, for the environment that Airflow runs in."""
-    engine = "confluent-kafka msgspec pyarrow tenacity duckdb" if vendor else f"'topicledger[duckdb]=={__version__}'"
+    engine = (
+        "confluent-kafka jinja2 msgspec pyarrow tenacity duckdb" if vendor else f"'topicledger[duckdb]=={__version__}'"
+    )
     return f"pip install apache-airflow-providers-apache-kafka apache-airflow-providers-standard {engine}"
 
 

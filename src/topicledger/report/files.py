@@ -16,7 +16,7 @@ from topicledger.errors import SettingsError
 from topicledger.model.identity import batch_id
 from topicledger.model.ledger import ReconciledBooks
 from topicledger.report.page import page
-from topicledger.report.text import next_steps, summary
+from topicledger.report.text import next_steps, outcome, summary
 
 REPORT_VERSION = 1
 """Version of the JSON document's shape."""
@@ -76,7 +76,7 @@ def _document(books: ReconciledBooks) -> dict[str, Any]:
     shown = msgspec.to_builtins(books)
     return {
         "report_version": REPORT_VERSION,
-        "outcome": "broken" if books.broken else "closed",
+        "outcome": outcome(books),
         "summary": f"{summary(books)}.",
         "next_steps": next_steps(books),
         **shown,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from topicledger.errors import AGAIN
 from topicledger.model.ledger import ReconciledBooks
 from topicledger.report.display import number, printable
@@ -53,9 +55,14 @@ _STEPS = {
 _LAST_STEP = "`topicledger accounts` shows the ledger's history and every partition's books."
 
 
+def outcome(books: ReconciledBooks) -> Literal["closed", "broken"]:
+    """Say whether the books closed, to a program."""
+    return "broken" if books.broken else "closed"
+
+
 def headline(books: ReconciledBooks) -> str:
-    """Say whether the books closed."""
-    return "Books broken" if books.broken else "Books closed"
+    """Say it to a person."""
+    return f"Books {outcome(books)}"
 
 
 def summary(books: ReconciledBooks) -> str:
