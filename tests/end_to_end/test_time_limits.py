@@ -16,9 +16,12 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 DAG_CHANGES = {
     "        execution_timeout=dt.timedelta(minutes=30),": "        execution_timeout=dt.timedelta(seconds=40),",
-    '    load = PythonOperator(task_id="load_staged_data", python_callable=load_staged_data)': (
-        '    load = PythonOperator(task_id="load_staged_data", python_callable=load_staged_data,'
-        " execution_timeout=dt.timedelta(seconds=40))"
+    (
+        '    load = PythonOperator(task_id="load_staged_data", python_callable=load_staged_data, '
+        "doc_md=load_staged_data.__doc__)"
+    ): (
+        '    load = PythonOperator(task_id="load_staged_data", python_callable=load_staged_data, '
+        "execution_timeout=dt.timedelta(seconds=40))"
     ),
 }
 """Seconds instead of minutes, and one for the load, which has none."""
@@ -48,7 +51,9 @@ def test_the_time_limit_runs_out_in_the_warehouse(ground: Ground) -> None:
         with locked(ground, statement):
             ground.api.trigger(ground.copy.dag_id, {"events": 100, "malformed": 0}, run_id=run_id)
             wait_for(f"the first try of {task} to fail", lambda: failed_once(ground, run_id, task), RUN_LIMIT_S)  # noqa: B023
-        assert "AirflowTaskTimeout" in ground.log(run_id, task, 1)
+        log = ground.log(run_id, task, 1)
+        assert "AirflowTaskTimeout" in log
+        assert "The try reached its execution timeout; nothing that it did halfway counts" in log
         ground.require_green(ground.wait(run_id))
         assert ground.tasks(run_id)[task].try_number > 1
         assert count(ground.place, ground.copy.table) == before + 100
