@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import traceback
-from types import ModuleType
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from topicledger.errors import SettingsError, TopicLedgerError
 from topicledger.pipeline import Pipeline
@@ -14,45 +16,67 @@ def import_pipeline(path: object) -> Pipeline:
     """Import a declaration. Whatever is wrong with it, or with its module, is said at once.
 
     Args:
-        path: `module:NAME`, as a DAG file or the option `--pipeline` has it.
+        path: `module:NAME`.
+
+    Raises:
+        SettingsError: As `import_named`.
+    """
+    found: Pipeline = import_named(path, (Pipeline,))
+    return found
+
+
+def import_named(path: object, kinds: tuple[type, ...]) -> Any:
+    """Import what `module:NAME` names, which has to be of one of the kinds.
 
     Raises:
         SettingsError: The path isn't one, its module can't be imported or declares what can't work, or what it names
-            isn't there or is no Pipeline.
+            isn't there or is of another kind.
     """
     module_name, _, name = path.partition(":") if isinstance(path, str) else ("", "", "")
     if not all(part.isidentifier() for part in (*module_name.split("."), name)):
         raise SettingsError(f"pipeline {path!r:.200}: use module:NAME, such as 'payments:PAYMENTS'")
-    module = _module(module_name, f"pipeline {path!r}")
+    try:
+        with failed(f"pipeline {path!r}"):
+            module = importlib.import_module(module_name)
+    except SettingsError as error:
+        missing = getattr(error.__cause__, "name", None) if isinstance(error.__cause__, ModuleNotFoundError) else None
+        if missing is not None and f"{module_name}.".startswith(f"{missing}."):
+            raise SettingsError(
+                f"pipeline {path!r}: there is no module {missing} here: put it beside the DAG file, or install its "
+                "package"
+            ) from error.__cause__
+        raise
     if not hasattr(module, name):
-        there = ", ".join(key for key, value in vars(module).items() if isinstance(value, Pipeline)) or "none"
+        there = ", ".join(key for key, value in vars(module).items() if isinstance(value, kinds)) or "none"
         raise SettingsError(
             f"pipeline {path!r}: {module.__file__} has no {name}; the pipelines in it: {there}. Correct the name"
         )
     found = getattr(module, name)
-    if not isinstance(found, Pipeline):
+    if not isinstance(found, kinds):
         raise SettingsError(f"pipeline {path!r}: that is a {type(found).__name__}, no Pipeline. Correct the name")
     return found
 
 
-def _module(name: str, said: str) -> ModuleType:
+@contextmanager
+def failed(said: str) -> Iterator[None]:
+    """Run somebody's module in the block; whatever it raises becomes one sentence.
+
+    Args:
+        said: What is run, at the sentence's beginning.
+
+    Raises:
+        SettingsError: It raised something.
+    """
     try:
-        return importlib.import_module(name)
+        yield
     except TopicLedgerError:
         raise
     except ModuleNotFoundError as error:
-        missing = error.name or name
-        if not f"{name}.".startswith(f"{missing}."):
-            raise SettingsError(
-                f"{said}: its module imports {missing}, which isn't installed here: install it"
-            ) from error
-        raise SettingsError(
-            f"{said}: there is no module {missing} here: put it beside the DAG file, or install its package"
-        ) from error
+        raise SettingsError(f"{said}: it imports {error.name}, which isn't installed here: install it") from error
     except (Exception, SystemExit) as error:
         raise SettingsError(
-            f"{said}: importing its module failed with {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            f"{_place(error)}. Correct the module"
+            f"{said}: running it failed with {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            f"{_place(error)}. Correct it"
         ) from error
 
 

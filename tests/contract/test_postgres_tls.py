@@ -16,7 +16,7 @@ from tests.contract.loader import numbered
 from tests.contract.places import Place
 from tests.support.certificates import Authority, Certificate
 from tests.support.tls_proxy import over_tls
-from topicledger.cli.connections import parse_connection
+from topicledger.cli.connections import parse_json
 from topicledger.connection import Connection
 from topicledger.errors import SettingsError, TopicLedgerError
 
@@ -42,7 +42,7 @@ class Ground:
         settings = self._stack.enter_context(over_tls(self._place.settings, own, self._folder, clients))
         given = {name: value for name, value in asdict(settings).items() if name != "conn_id"}
         fields = {**given, "conn_type": "postgres", "extra": extra}
-        found = parse_connection("warehouse_default", json.dumps(fields))
+        found = parse_json("warehouse_default", json.dumps(fields))
         names = Connection.__dataclass_fields__
         return replace(self._place, settings=Connection(**{name: getattr(found, name) for name in names}))
 

@@ -75,9 +75,7 @@ def test_commands_exist() -> None:
     assert {span.removeprefix("topicledger ") for span in where("command")} == names
     options = set(re.findall(r'"(--[a-z-]+)"', read("src/topicledger/cli/app.py")))
     for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
-        for command, rest in re.findall(
-            r"topicledger (init|check|plan|accounts|cleanup)\b([^\n`]*)", document.read_text()
-        ):
+        for command, rest in re.findall(r"topicledger (init|check|plan|accounts)\b([^\n`]*)", document.read_text()):
             assert set(re.findall(r"(?<= )--[a-z-]+", rest)) <= options, (document.name, command, rest)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.docs import dag_file
 from tests.docs.pages import DOCUMENTS, fences, read, section, spans, tables
-from topicledger.cli.connections import parse_connection
+from topicledger.cli.connections import parse_json
 from topicledger.connection import Connection
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.model.acceptance import parse_accepted
@@ -51,7 +51,7 @@ def shell() -> str:
 def test_the_readmes_kafka_connection_is_understood() -> None:
     """The JSON form of the Kafka connection is read by the engine as what it should be."""
     forms = re.findall(r"AIRFLOW_CONN_KAFKA_DEFAULT='(.*?)'", shell())
-    (kafka,) = [parse_connection("kafka_default", text) for text in forms]
+    (kafka,) = [parse_json("kafka_default", text) for text in forms]
     assert kafka.conn_type == "kafka"
     assert KafkaSettings("kafka_default", kafka.extra).servers == "host:9092"
 
@@ -94,7 +94,7 @@ def test_the_views_are_those_of_the_command() -> None:
     extra = re.search(r"--conn-extra '(.*?)'", commands)
     assert form is not None
     assert extra is not None
-    found = parse_connection("warehouse_default", form[1])
+    found = parse_json("warehouse_default", form[1])
     settings = Connection(**{field.name: getattr(found, field.name) for field in dataclasses.fields(found)})
     assert open_warehouse(settings, SIGNUPS).ddl() == views
     folder = Connection("warehouse_default", "fs", extra=json.loads(extra[1]))

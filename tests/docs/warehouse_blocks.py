@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.docs.pages import fences, read, spans, tables
-from topicledger.cli.connections import parse_connection
+from topicledger.cli.connections import parse_json
 from topicledger.connection import Connection
 
 CONN_ID = "warehouse_default"
@@ -43,19 +43,19 @@ class Block:
     def in_the_ui(self) -> Connection:
         """The connection that the table of fields describes."""
         fields: dict[str, Any] = {_IN_THE_UI[row[0]]: spans(row[1])[0] for row in tables(self.text)[0][1:]}
-        return parse_connection(CONN_ID, json.dumps(fields))
+        return parse_json(CONN_ID, json.dumps(fields))
 
     @property
     def as_json(self) -> Connection:
         """The connection that the first JSON block is."""
-        return parse_connection(CONN_ID, self.code("json")[0])
+        return parse_json(CONN_ID, self.code("json")[0])
 
     @property
     def as_variable(self) -> Connection:
         """The connection that the environment variable holds."""
         ((name, value),) = re.findall(r"^export (\w+)='(.*)'$", "".join(self.code("bash")), re.MULTILINE)
         assert name == f"AIRFLOW_CONN_{CONN_ID.upper()}"
-        return parse_connection(CONN_ID, value)
+        return parse_json(CONN_ID, value)
 
     @property
     def settings(self) -> Connection:

@@ -185,7 +185,7 @@ def commands(one: Planted, folder: Path, *, uri: bool) -> str:
     for command in ("check", "plan", "accounts"):
         program = "from topicledger.cli.app import main; main()"
         done = subprocess.run(
-            [sys.executable, "-c", program, command, "--pipeline", "declared:PIPELINE"],
+            [sys.executable, "-c", program, command, "declared:PIPELINE"],
             cwd=folder,
             env=env,
             capture_output=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,7 @@ def test_tables_that_only_a_dba_creates(command: Command, case: Case, place: Con
         "import dataclasses\nfrom topicledger.signups import SIGNUPS\n"
         "OWN = dataclasses.replace(SIGNUPS, create_tables=False)\n"
     )
-    connected(command, case, PIPELINE="mine:OWN")
+    connected(command, case, dag={"of": "mine:OWN"})
     (problem,) = problems(command("check"))
     assert "these tables are missing" in problem
     assert "`topicledger check --ddl` prints the statements" in problem
@@ -148,7 +149,7 @@ def test_a_drifted_column(command: Command, case: Case) -> None:
 def test_each_side_has_its_own_line(command: Command, case: Case) -> None:
     """A broken warehouse doesn't hide a missing topic, and nothing is then said of losses; no line has a secret."""
     secret = "hunter2-very-secret"
-    connected(command, case, TOPIC="no_such_topic")
+    connected(command, case, topic="no_such_topic")
     command.connect("warehouse_default", {"conn_type": "oracle", "password": secret})
     ran = command("check")
     warehouse, topic = problems(ran)
@@ -240,7 +241,7 @@ def test_retention_against_the_schedule(
 ) -> None:
     """A topic has to keep its records for longer than the longest time between two runs of the DAG file's schedule."""
     case = make_case(topics, duckdb_file(tmp_path), tmp_path, config=config)
-    connected(command, case, schedule=schedule)
+    connected(command, case, dag={"schedule": schedule})
     ran = command("check")
     assert said.format(case.topic) in ran.out + ran.err
     found = problems(ran)
@@ -251,12 +252,10 @@ def test_retention_against_the_schedule(
 def test_too_few_replicas(command: Command, topics: Topics, tmp_path: Path) -> None:
     """A topic that takes no records is a problem to a run that produces, and none to one that doesn't."""
     case = make_case(topics, duckdb_file(tmp_path), tmp_path, config={"min.insync.replicas": "2"})
-    file = connected(command, case)
+    connected(command, case)
     (problem,) = problems(command("check"))
     assert "partition 0 has 1 of 2 replicas in sync that it needs" in problem
-    produces, only_consumes = ('"events": Param(\n            1000,', '"events": Param(\n            0,')
-    assert produces in file.read_text()
-    file.write_text(file.read_text().replace(produces, only_consumes))
+    connected(command, case, dag={"produces": False})
     assert problems(command("check")) == []
 
 
@@ -270,31 +269,32 @@ def test_an_open_transaction(command: Command, case: Case) -> None:
         assert "note     partition 0: 3 offsets lie behind an open transaction" in ran.out
 
 
-def test_whose_constants_count(command: Command, case: Case) -> None:
-    """Those of the DAG file in Airflow's folder or the named one; of the declaration where there is none."""
-    file = connected(command, case, TABLE="landing.signups", MAX_RECORDS=5)
+def test_what_is_looked_at(command: Command, case: Case) -> None:
+    """A DAG by its id, a file by its path, a pipeline by its import path, or all that the dags folder declares."""
+    file = connected(command, case, table="landing.signups", max_records=5)
     case.send(sign_ups(range(9)))
-    assert f"topic {case.topic} into landing.signups, as in {file}" in command("check").out
-    assert "would read 5 offsets" in command("plan").out
-    other = command.put_dag_file({"TOPIC": case.topic, "TABLE": "other", "KAFKA_CONN_ID": "other_kafka"}, "other.py")
-    command.connect("other_kafka", {"conn_type": "kafka", "extra": dict(case.kafka.extra)})
-    ran = command("check", "--dag-file", str(other))
-    assert f"topic {case.topic} into other, as in {other}" in ran.out
-    assert "other_kafka: topic" in ran.out
-    assert "kafka_default: topic" in command("check", "--dag-file", str(other), "--kafka-conn-id", "kafka_default").out
-    other.write_text(other.read_text().replace(f"TOPIC = '{case.topic}'", "TOPIC = str('x')"))
-    assert (
-        f"note     TOPIC of {other} can't be read without running it" in command("check", "--dag-file", str(other)).out
-    )
-    file.unlink()
-    ran = command("check")
-    assert f"user_signups, as declared, since there is no {file}: a DAG file's constants may differ" in ran.out
-    named = command("check", "--pipeline", "topicledger.signups:SIGNUPS")
-    assert "note     topic user_signups into user_signups, as declared: a DAG file's" in named.out
+    looked = f"topic {case.topic} into landing.signups, as in {file}"
+    for given in ((), (case.pipeline.name,), (str(file),)):
+        assert looked in command("check", *given).out
+        assert "would read 5 offsets" in command("plan", *given).out
+    other = command.put_dag_file({"topic": case.topic, "name": "other_dag", "table": "o"}, "other.py", kafka="other")
+    command.connect("other", {"conn_type": "kafka", "extra": dict(case.kafka.extra)})
+    for what in (str(other), "other:PIPELINE", "other:LEDGER"):
+        ran = command("check", what)
+        assert f"topic {case.topic} into o, as in {what}" in ran.out
+        assert "other: topic" in ran.out
+        command.forget("other")
+    other.rename(file.parent / "other.py")
+    both = command("check")
+    assert both.out.count(f"topic {case.topic} into ") == 2
+    for name in ("plan", "accounts"):
+        assert f"several pipelines: name one of {case.pipeline.name}, other_dag" in command(name).err
+    assert "not nobody: name a DAG's id" in command("check", "nobody").err
+    assert json.loads(command("check", "other_dag", "--json").out).popitem()[1][0]["kind"] == "ok"
 
 
 def test_a_pipeline_beside_its_dag_file(command: Command, case: Case) -> None:
     """The declaration that a DAG file names is found in the file's own folder, as in Airflow."""
-    file = connected(command, case, PIPELINE="beside_it:OWN")
+    file = connected(command, case, dag={"of": "beside_it:OWN"})
     (file.parent / "beside_it.py").write_text("from topicledger.signups import SIGNUPS as OWN\n")
     assert problems(command("check")) == []

@@ -89,7 +89,7 @@ def test_a_schema_that_this_user_may_not_create(
     """The statement that makes a schema of this user's own is given, and is enough."""
     case = make_case(topics, role, tmp_path).changed(table="landing.signups")
     query(postgres_settings, f'GRANT TEMPORARY ON DATABASE {role.schema} TO "{role.login}"')
-    connected(command, case, TABLE="landing.signups")
+    connected(command, case, table="landing.signups")
     (problem,) = problems(command("check"))
     query(postgres_settings, problem.rpartition(": ")[2])
     assert problems(command("check")) == []

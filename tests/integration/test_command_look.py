@@ -49,7 +49,7 @@ def test_what_the_next_run_would_read(command: Command, case: Case) -> None:
 def test_what_a_cap_and_a_transaction_leave(command: Command, duckdb_case: Case) -> None:
     """Under a cap the end lies before the topic's and the rest is said; so is what an open transaction hides."""
     case = duckdb_case
-    connected(command, case, MAX_RECORDS=40)
+    connected(command, case, max_records=40)
     case.send(sign_ups(range(100)))
     with left_open(case.topics.bootstrap, case.topic, sign_ups(range(3))):
         out = command("plan").out
@@ -84,7 +84,7 @@ def test_the_books(command: Command, case: Case) -> None:
 def test_books_of_another_table(command: Command, duckdb_case: Case) -> None:
     """A warehouse with a ledger that has nothing of this table says so in one sentence."""
     run_steps(duckdb_case)
-    connected(command, dataclasses.replace(duckdb_case), TABLE="another")
+    connected(command, dataclasses.replace(duckdb_case), table="another")
     ran = command("accounts")
     assert (ran.status, len(ran.err.splitlines())) == (1, 1)
     assert "has no ledger of main.another; the first run creates it" in ran.err

@@ -35,7 +35,7 @@ def bucket(command: Command, object_store: ObjectStore) -> Iterator[str]:
     """A root in a bucket of its own, as the DAG file's constants have it, and its connection."""
     url, _ = object_store.staging()
     connect_staging(command, object_store, "staging_default")
-    command.put_dag_file({"STAGING_DIR": url})
+    command.put_dag_file({"staging_dir": url})
     yield url
     object_store.faults.clear()
     assert object_store.names(url) == []
@@ -55,7 +55,7 @@ def staging_problem(ran: Ran) -> str:
 
 
 def folder_check(command: Command, folder: Path) -> str:
-    command.put_dag_file({"STAGING_DIR": str(folder)})
+    command.put_dag_file({"staging_dir": str(folder)})
     return staging_problem(command("check"))
 
 
@@ -77,7 +77,7 @@ def test_a_folder(command: Command, duckdb_case: Case, tmp_path: Path) -> None:
     folder = tmp_path / "own"
     folder.mkdir(mode=0o700)
     before = folder.stat()
-    connected(command, duckdb_case, STAGING_DIR=str(folder))
+    connected(command, duckdb_case, staging_dir=str(folder))
     ran = command("check")
     assert problems(ran) == []
     (said,) = [line for line in ran.out.splitlines() if line.startswith(f"ok       staging: {folder} may be written")]
@@ -129,7 +129,7 @@ def test_a_folder_without_room(command: Command, tmp_path: Path, options: str, s
 
 def test_a_bucket(command: Command, duckdb_case: Case, bucket: str, object_store: ObjectStore) -> None:
     """A bucket that a run could use is said; what it was asked by is gone, and was never a staged file's name."""
-    connected(command, duckdb_case, STAGING_DIR=bucket)
+    connected(command, duckdb_case, staging_dir=bucket)
     before = len(object_store.requests)
     ran = command("check")
     assert problems(ran) == []
@@ -142,7 +142,7 @@ def test_a_bucket(command: Command, duckdb_case: Case, bucket: str, object_store
     assert object_store.names(bucket) == []
     # The connection's id is the DAG file's, too.
     connect_staging(command, object_store, "lake")
-    connected(command, duckdb_case, STAGING_DIR=bucket, STAGING_CONN_ID="lake")
+    connected(command, duckdb_case, dag={"staging": "lake"}, staging_dir=bucket)
     connect_staging(command, object_store, "staging_default", conn_type="ftp")
     assert problems(command("check")) == []
 
@@ -193,7 +193,7 @@ def test_a_lost_answer(command: Command, bucket: str, object_store: ObjectStore,
 
 def test_a_bucket_that_cant_be_asked(command: Command, object_store: ObjectStore) -> None:
     """No connection, one of another type, no bucket, no usable root: a line each."""
-    command.put_dag_file({"STAGING_DIR": "s3://no-such-bucket/staging"})
+    command.put_dag_file({"staging_dir": "s3://no-such-bucket/staging"})
     assert "connection staging_default is not defined: set AIRFLOW_CONN_STAGING_DEFAULT=" in staging_problem(
         command("check")
     )
@@ -201,5 +201,5 @@ def test_a_bucket_that_cant_be_asked(command: Command, object_store: ObjectStore
     assert "is of type 'ftp', staging in S3 takes 'aws'" in staging_problem(command("check"))
     connect_staging(command, object_store, "staging_default")
     assert "NoSuchBucket" in staging_problem(command("check"))
-    command.put_dag_file({"STAGING_DIR": "s3://no such bucket"})
+    command.put_dag_file({"staging_dir": "s3://no such bucket"})
     assert "use s3://bucket/prefix" in staging_problem(command("check"))

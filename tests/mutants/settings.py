@@ -284,11 +284,11 @@ CHECK = (
         ("test_a_folder_without_room",),
     ),
     Mutant(
-        "the command looks at the declaration alone",
+        "the command takes another ledger of the same file",
         ("settings",),
-        "for name, field in _REPLACED.items() if name in constants}",
-        "for name, field in _REPLACED.items() if False}",
-        ("test_whose_constants_count",),
+        "next((one for one in noted if one.declares(found)), None)",
+        "None",
+        ("test_what_is_looked_at",),
     ),
 )
 

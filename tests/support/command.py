@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.docs.pages import ROOT
 from tests.support.steps import Case
 from topicledger.cli import app as cli
 from topicledger.connection import Connection
@@ -27,7 +26,7 @@ class Ran(NamedTuple):
 
 
 class Command:
-    """Runs the command in a folder of its own, which is its AIRFLOW_HOME too; no `airflow` command is found.
+    """Runs the command in a folder of its own, which is its AIRFLOW_HOME too; there is no Airflow to ask.
 
     What the last call said that it waits for is in `waited`: on a busy machine that may be anything.
     """
@@ -55,16 +54,27 @@ class Command:
         fields = {name: value for name, value in dataclasses.asdict(place).items() if value and name != "conn_id"}
         self.connect("warehouse_default", fields)
 
-    def put_dag_file(self, constants: Mapping[str, object], path: str = "airflow/dags/user_etl_dag.py") -> Path:
-        """Write the shipped DAG file with other constants; its schedule is one of them."""
-        text = (ROOT / "dags" / "user_etl_dag.py").read_text()
-        text = text.replace('schedule="@daily"', f"schedule={constants.get('schedule', '@daily')!r}")
-        lines = text.splitlines()
-        for name in constants.keys() - {"schedule"}:
-            lines.append(f"{name} = {constants[name]!r}")
+    def put_dag_file(
+        self,
+        declared: Mapping[str, object],
+        path: str = "airflow/dags/some_dag.py",
+        *,
+        of: str = "topicledger.signups:SIGNUPS",
+        schedule: str = "@daily",
+        produces: bool = True,
+        **conn_ids: str,
+    ) -> Path:
+        """Write a DAG file for that pipeline, declared otherwise as said; it has no import of Airflow."""
+        module, _, name = of.partition(":")
+        given = ", ".join([f"schedule={schedule!r}", *(f"{key}={value!r}" for key, value in conn_ids.items())])
         file = self.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("\n".join(lines))
+        file.write_text(
+            f"import dataclasses\nimport {module}\nfrom topicledger.airflow import Ledger\n"
+            f"PIPELINE = dataclasses.replace({module}.{name}, **{dict(declared)!r})\n"
+            f"LEDGER = Ledger(PIPELINE, {given})\n"
+            + ("@LEDGER.task\ndef generate_and_produce_data(run):\n    pass\n" if produces else "")
+        )
         return file
 
     def forget(self, module: str) -> None:
@@ -78,8 +88,7 @@ class Command:
         status = 0
         with self._monkeypatch.context() as patched:
             patched.setattr(sys, "argv", ["topicledger", *arguments])
-            # Here no `airflow` command is found, neither on the path nor beside the interpreter.
-            patched.setenv("PATH", str(self.folder))
+            # No Airflow can be asked from here.
             patched.setattr(sys, "executable", str(self.folder / "python"))
             try:
                 cli.main()
@@ -91,11 +100,12 @@ class Command:
         return Ran(status, captured.out, "".join(line for line in said if line not in self.waited))
 
 
-def connected(command: Command, case: Case, **constants: object) -> Path:
+def connected(command: Command, case: Case, *, dag: Mapping[str, Any] | None = None, **declared: object) -> Path:
     """Define both connections of a case, and put a DAG file for it where Airflow looks."""
     command.connect_kafka(case.kafka.extra)
     command.connect_warehouse(case.place)
-    return command.put_dag_file({"DAG_ID": case.pipeline.name, "TOPIC": case.topic, **constants})
+    own = {"name": case.pipeline.name, "topic": case.topic, **declared}
+    return command.put_dag_file(own, **(dag or {}))
 
 
 def problems(ran: Ran) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from devstack.locked_environment import locked_environment
-from topicledger.cli.connections import parse_connection
+from topicledger.cli.connections import parse_json
 from topicledger.connection import Connection
 from topicledger.warehouse.snowflake.connection import arguments, checked_extra
 
@@ -86,7 +86,7 @@ def running_emulator(folder: Path) -> Iterator[Emulator]:
 @contextmanager
 def real_account() -> Iterator[Connection]:
     """A connection to a new database of the account that the environment names; it is dropped afterwards."""
-    found = parse_connection("warehouse_default", os.environ[REAL])
+    found = parse_json("warehouse_default", os.environ[REAL])
     name = f"CASE_{uuid.uuid4().hex[:12].upper()}"
     settings = Connection(
         found.conn_id,

@@ -49,6 +49,7 @@ class Ledger:
         self.warehouse = warehouse
         self.staging = staging
         self.schedule = schedule
+        self._tasks: list[str] = []
         if _noted is not None:
             _noted.append(self)
 
@@ -61,12 +62,23 @@ class Ledger:
         """
         return self._declared if isinstance(self._declared, Pipeline) else import_pipeline(self._declared)
 
+    def declares(self, pipeline: Pipeline) -> bool:
+        """Whether it was made of that very declaration."""
+        return self._declared is pipeline
+
+    @property
+    def produces(self) -> bool:
+        """Whether its DAG has a task that produces, too."""
+        return "generate_and_produce_data" in self._tasks
+
     def task(self, function: Callable[[LedgerRun], None]) -> Callable[..., None]:
         """Make a function of a run the callable of a PythonOperator.
 
         What a retry can't mend fails the task at once, the rest uses Airflow's retries; either way the exception's last
         line is what to do next.
         """
+
+        self._tasks.append(function.__name__)
 
         def called(**context: Any) -> None:
             from topicledger.airflow.failures import told_by_airflow

@@ -1,12 +1,16 @@
-"""The command `topicledger`: it looks, writes DAG files, and removes staged files. What moves data is a DAG run."""
+"""The command `topicledger`: it looks, and writes DAG files. What moves data is a DAG run."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
+
+import msgspec
 
 try:
     import typer
@@ -14,6 +18,8 @@ except ImportError as error:
     raise SystemExit(f"the command needs its extra ({error}): pip install 'topicledger[cli]'") from error
 
 from topicledger import __version__
+from topicledger.airflow.ledger import KAFKA_CONN_ID, WAREHOUSE_CONN_ID
+from topicledger.cli.airflow_settings import dags_folder
 from topicledger.cli.checks import (
     Finding,
     check_declaration,
@@ -24,34 +30,27 @@ from topicledger.cli.checks import (
     one_line,
     require_ledger,
 )
-from topicledger.cli.chosen import KAFKA_CONN_ID, STAGING_CONN_ID, WAREHOUSE_CONN_ID, Chosen, choose, staging_connection
-from topicledger.cli.dag_file import NAME, default_path
-from topicledger.cli.scaffold import install_line, write_dag_files
+from topicledger.cli.declared import Declared, find_declared, only_one
+from topicledger.cli.scaffold import DAG_FILES, install_line, write_dag_files
 from topicledger.errors import TopicLedgerError
 from topicledger.kafka.client import client_log
 from topicledger.kafka.topic import TopicObserver
-from topicledger.model.schedule import longest_pause
 from topicledger.report.history import books_close, books_table, history_json, history_table
 from topicledger.report.preview import plan_table, preview
 from topicledger.retries import log as retries_log
 from topicledger.retries import with_retries
-from topicledger.staged_files.choice import s3_root
 from topicledger.warehouse.choice import open_warehouse
 
 # No traceback of ours may show the locals of a frame that holds a password.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
-DagFileOption = Annotated[
-    Path | None,
-    typer.Option("--dag-file", help="The DAG file whose constants count, if not user_etl_dag.py in Airflow's folder."),
+What = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="WHAT", help="A DAG's id, a DAG file, or module:NAME of a pipeline; else all in Airflow's dags folder."
+    ),
 ]
-PipelineOption = Annotated[
-    str | None, typer.Option("--pipeline", help="Import path of the pipeline, module:NAME, not the file's.")
-]
-KafkaOption = Annotated[str | None, typer.Option("--kafka-conn-id", help="The Kafka connection, not the file's.")]
-WarehouseOption = Annotated[
-    str | None, typer.Option("--warehouse-conn-id", help="The warehouse connection, not the file's.")
-]
+AsJson = Annotated[bool, typer.Option("--json", help="A JSON document instead.")]
 
 
 def main() -> None:
@@ -116,7 +115,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace files that differ.")] = False,
 ) -> None:
     """Write the two DAG files of this version into DAGS_DIR. A repeat changes nothing."""
-    dag_file, found = dags_dir.absolute() / NAME, default_path().absolute()
+    here = dags_folder().absolute() in (dags_dir.absolute(), *dags_dir.absolute().parents)
     done = write_dag_files(dags_dir, vendor=vendor, force=force)
     for word, paths in (("wrote", done.written), ("kept", done.unchanged), ("removed", done.removed)):
         shown = [path for path in paths if "topicledger" not in path.relative_to(dags_dir).parts[:1]]
@@ -130,66 +129,60 @@ def init(
         f"  2. airflow connections add {KAFKA_CONN_ID} --conn-type kafka "
         '--conn-extra \'{"bootstrap.servers": "host:9092"}\'\n'
         f"     (and {WAREHOUSE_CONN_ID}; without it, on one machine, a DuckDB file under AIRFLOW_HOME)\n"
-        f"  3. topicledger check{'' if dag_file == found else f' --dag-file {dag_file}'}\n"
+        f"  3. topicledger check{'' if here else f' {dags_dir.absolute() / DAG_FILES[0]}'}\n"
         "  4. airflow dags unpause robust_kafka_etl_pipeline"
     )
 
 
 @app.command()
 def check(
-    dag_file: DagFileOption = None,
-    kafka_conn_id: KafkaOption = None,
-    warehouse_conn_id: WarehouseOption = None,
-    pipeline: PipelineOption = None,
+    what: What = None,
     ddl: Annotated[bool, typer.Option("--ddl", help="Print the tables' DDL; check nothing.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Tell what would stop a run, one line each; nothing that stays is changed. Exit status 1 when anything would."""
-    chosen = choose(dag_file, pipeline, kafka_conn_id, warehouse_conn_id)
     if ddl:
-        typer.echo(open_warehouse(chosen.warehouse_settings(), chosen.pipeline).ddl(), nl=False)
+        one = only_one(what)
+        typer.echo(open_warehouse(one.warehouse(), one.pipeline).ddl(), nl=False)
         return
-    findings = list(_checked(chosen, explicit=pipeline is not None))
-    for finding in findings:
+    findings = {one.where: list(_checked(one)) for one in find_declared(what)}
+    if as_json:
+        typer.echo(json.dumps({where: [asdict(one) for one in found] for where, found in findings.items()}, indent=2))
+    problems = [finding.text for found in findings.values() for finding in found if finding.kind == "problem"]
+    for finding in (finding for found in findings.values() for finding in found if not as_json):
         if finding.kind != "problem":
             typer.echo(f"{finding.kind:<9}{finding.text}")
-    problems = [finding.text for finding in findings if finding.kind == "problem"]
-    for problem in problems:
+    for problem in problems if not as_json else ():
         typer.echo(f"problem  {problem}", err=True)
     if problems:
         raise typer.Exit(1)
-    typer.echo("Nothing would stop a run.")
+    if not as_json:
+        typer.echo("Nothing would stop a run.")
 
 
 @app.command()
-def plan(
-    dag_file: DagFileOption = None,
-    kafka_conn_id: KafkaOption = None,
-    warehouse_conn_id: WarehouseOption = None,
-    pipeline: PipelineOption = None,
-) -> None:
+def plan(what: What = None, as_json: AsJson = False) -> None:
     """Print what the next run would read, per partition."""
-    chosen = choose(dag_file, pipeline, kafka_conn_id, warehouse_conn_id)
-    settings = chosen.warehouse_settings()
-    known = known_positions(settings, chosen.pipeline)
-    with TopicObserver(chosen.kafka_settings(), chosen.pipeline.topic) as observer:
-        state = with_retries(f"describing {chosen.pipeline.topic}", observer.state)
-    target = open_warehouse(settings, chosen.pipeline).target
-    typer.echo(plan_table(preview(state, known, chosen.pipeline, target), state, known))
+    one = only_one(what)
+    settings, pipeline = one.warehouse(), one.pipeline
+    known = known_positions(settings, pipeline)
+    with TopicObserver(one.kafka_settings(), pipeline.topic) as observer:
+        state = with_retries(f"describing {pipeline.topic}", observer.state)
+    planned = preview(state, known, pipeline, open_warehouse(settings, pipeline).target)
+    typer.echo(json.dumps(msgspec.to_builtins(planned), indent=2) if as_json else plan_table(planned, state, known))
 
 
 @app.command()
 def accounts(
-    dag_file: DagFileOption = None,
-    warehouse_conn_id: WarehouseOption = None,
-    pipeline: PipelineOption = None,
+    what: What = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many batches, newest first.")] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON document instead of tables.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print the ledger's history and every partition's books. Exit status 1 when they don't close."""
-    chosen = choose(dag_file, pipeline, None, warehouse_conn_id)
-    settings = chosen.warehouse_settings()
-    require_ledger(settings, chosen.pipeline)
-    warehouse = open_warehouse(settings, chosen.pipeline)
+    one = only_one(what)
+    settings = one.warehouse()
+    require_ledger(settings, one.pipeline)
+    warehouse = open_warehouse(settings, one.pipeline)
     rows = with_retries("reading the ledger", lambda: warehouse.history(limit))
     partitions = with_retries("reading the ledger", lambda: warehouse.snapshot("", "")).partitions
     if as_json:
@@ -200,51 +193,23 @@ def accounts(
         raise typer.Exit(1)
 
 
-@app.command()
-def cleanup(
-    staging_dir: Annotated[str, typer.Argument(help="The staging root: s3://bucket/prefix.")],
-    batch_id: Annotated[str, typer.Argument(help="The run's batch id.")],
-    conn_id: Annotated[str, typer.Option("--conn-id", help="The connection for it.")] = STAGING_CONN_ID,
-) -> None:
-    """Remove a run's staged files from S3, and nothing else; the DAG's clean-up calls this. A repeat is harmless."""
-    root = s3_root(staging_dir, staging_connection(conn_id))
-    for name in root.clean_up(batch_id):
-        typer.echo(f"removed  {root.location}/{name}")
-
-
-def _checked(chosen: Chosen, *, explicit: bool) -> Iterator[Finding]:
-    yield from _declared(chosen, explicit=explicit)
-    yield from check_declaration(chosen.pipeline)
+def _checked(one: Declared) -> Iterator[Finding]:
+    pipeline = one.pipeline
+    yield Finding("ok", f"topic {pipeline.topic} into {pipeline.table}, as in {one.where}")
+    yield from check_declaration(pipeline)
     known = None
     try:
-        found, known = check_warehouse(chosen.warehouse_settings(), chosen.pipeline)
+        found, known = check_warehouse(one.warehouse(), pipeline)
         yield from found
     except TopicLedgerError as error:
         yield Finding("problem", one_line(error))
     try:
-        yield from check_staging(chosen.pipeline.staging_dir, chosen.staging_connection())
+        yield from check_staging(pipeline.staging_dir, one.staging_connection())
     except TopicLedgerError as error:
         yield Finding("problem", one_line(error))
-    dag = chosen.dag
-    pause = longest_pause(dag.schedule) if dag else None
     try:
-        kafka = chosen.kafka_settings()
+        kafka = one.kafka_settings()
     except TopicLedgerError as error:
         yield Finding("problem", one_line(error))
         return
-    yield from check_topic(kafka, chosen.pipeline, known, produces=dag is None or dag.events != 0, pause=pause)
-
-
-def _declared(chosen: Chosen, *, explicit: bool) -> Iterator[Finding]:
-    """Whose constants count: a run's are those of its DAG file."""
-    names = f"topic {chosen.pipeline.topic} into {chosen.pipeline.table}"
-    if chosen.dag is None:
-        where = "" if explicit else f", since there is no {default_path()}"
-        yield Finding("note", f"{names}, as declared{where}: a DAG file's constants may differ, name it by --dag-file")
-        return
-    yield Finding("ok", f"{names}, as in {chosen.dag.path}")
-    if chosen.dag.unread:
-        yield Finding(
-            "note",
-            f"{', '.join(chosen.dag.unread)} of {chosen.dag.path} can't be read without running it: not used here",
-        )
+    yield from check_topic(kafka, pipeline, known, produces=one.ledger.produces, pause=one.pause)

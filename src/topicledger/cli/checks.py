@@ -56,7 +56,7 @@ def require_ledger(settings: Connection, pipeline: Pipeline) -> None:
     if not there:
         raise SettingsError(
             f"connection {settings.conn_id} has no ledger of {warehouse.target}; the first run creates it. When there "
-            "have been runs, correct the connection, or name the DAG file by --dag-file"
+            "have been runs, correct the connection, or name the DAG that has run"
         )
 
 
@@ -241,7 +241,7 @@ _LONGEST_MS = 100 * 366 * 24 * 60 * 60 * 1000
 def _kept(topic: str, kept: dt.timedelta, pause: dt.timedelta | None) -> Finding:
     said = f"topic {topic} keeps records for {duration(kept)}"
     if pause is None:
-        return Finding("note", f"{said}; how often runs come isn't known here: --dag-file names a file with a schedule")
+        return Finding("note", f"{said}; how often runs come isn't known here: name a DAG with a schedule")
     if kept > pause:
         return Finding("ok", f"{said}; at most {duration(pause)} between two runs")
     return Finding(
