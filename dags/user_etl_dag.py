@@ -50,8 +50,7 @@ def load_staged_data(run: LedgerRun) -> None:
     from topicledger.steps.load import load_batch
 
     staged = (run.pull("consume_and_stage_data", key) for key in ("staging_file_path", "manifest"))
-    row = load_batch(run, *staged)
-    run.push(plan_id=row.plan_id, accounts=row.accounts)
+    run.announce(load_batch(run, *staged))
 
 
 @SIGNUPS.task
@@ -96,4 +95,5 @@ with DAG(
     reconcile = PythonOperator(
         task_id="reconcile_batch", python_callable=reconcile_batch, doc_md=reconcile_batch.__doc__
     )
+    SIGNUPS.announce(load, reconcile)
     produce >> consume >> load >> [cleanup, reconcile]

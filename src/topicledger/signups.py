@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from topicledger.columns import Column, columns_of
 from topicledger.pipeline import Check, Pipeline
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # fmt: off
 Country = Literal[
@@ -62,6 +63,10 @@ class SignUp(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 def clean(columns: Mapping[str, pa.Array[Any]]) -> dict[str, pa.Array[Any]]:
     """Trim texts, put e-mail in lower case, derive `email_domain` and `signup_date` (UTC)."""
+    # Imported here: Airflow imports the declaration each time it parses the DAG file.
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     cleaned = dict(columns)
     for name in ("username", "email", "full_name"):
         cleaned[name] = pc.utf8_trim_whitespace(columns[name])

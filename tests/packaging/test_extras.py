@@ -7,6 +7,7 @@ import re
 import sys
 import tomllib
 from dataclasses import dataclass
+from importlib.metadata import Distribution
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -114,6 +115,14 @@ def test_an_extra_alone(core: Looked, wheel: Path, extra: str, tmp_path: Path) -
     still = {module: name for module, name in with_extra.missing.items() if name in brought}
     assert still == {}
     assert set(with_extra.missing) < set(core.missing)
+
+
+def test_the_wheel_says_what_airflow_takes(wheel: Path) -> None:
+    """The wheel has the entry points by which Airflow finds the provider and the plugin; both can be imported."""
+    (found,) = Distribution.discover(path=[str(wheel)], name="topicledger")
+    groups = {point.group: point for point in found.entry_points}
+    assert groups["apache_airflow_provider"].load()()["package-name"] == found.metadata["Name"]
+    assert groups["airflow.plugins"].load().name == "topicledger"
 
 
 def test_every_module_is_some_extras(core: Looked, wheel: Path, tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from topicledger.airflow.assets import table_asset
     from topicledger.airflow.beside import sibling
     from topicledger.airflow.dags import LEDGER_ARGS, LEDGER_PARAMS
     from topicledger.airflow.ledger import Ledger, ledger_dag
     from topicledger.airflow.run import LedgerRun
 
-__all__ = ["LEDGER_ARGS", "LEDGER_PARAMS", "Ledger", "LedgerRun", "ledger_dag", "sibling"]
+__all__ = ["LEDGER_ARGS", "LEDGER_PARAMS", "Ledger", "LedgerRun", "ledger_dag", "sibling", "table_asset"]
 
 _MODULES = {
     "LEDGER_ARGS": "dags",
@@ -23,6 +24,7 @@ _MODULES = {
     "LedgerRun": "run",
     "ledger_dag": "ledger",
     "sibling": "beside",
+    "table_asset": "assets",
 }
 
 

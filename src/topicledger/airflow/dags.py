@@ -88,6 +88,7 @@ def build_dag(
         reconcile = PythonOperator(
             task_id="reconcile_batch", python_callable=ledger.task(reconcile_batch), doc_md=reconcile_batch.__doc__
         )
+        ledger.announce(load, reconcile)
         consume >> load >> [cleanup, reconcile]
     return dag
 
@@ -105,8 +106,7 @@ def load_staged_data(run: LedgerRun) -> None:
     from topicledger.steps.load import load_batch
 
     consumed = "consume_and_stage_data"
-    row = load_batch(run, run.pull(consumed, "staging_file_path"), run.pull(consumed, "manifest"))
-    run.push(plan_id=row.plan_id, accounts=row.accounts)
+    run.announce(load_batch(run, run.pull(consumed, "staging_file_path"), run.pull(consumed, "manifest")))
 
 
 def reconcile_batch(run: LedgerRun) -> None:

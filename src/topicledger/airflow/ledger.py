@@ -91,6 +91,21 @@ class Ledger:
         called.__name__, called.__doc__, called.__module__ = function.__name__, function.__doc__, function.__module__
         return called
 
+    @property
+    def asset(self) -> Any:
+        """The rows table, as Airflow's schedules know it."""
+        from topicledger.airflow.assets import table_asset
+
+        return table_asset(self.pipeline.table, self.warehouse)
+
+    def announce(self, load: Any, reconcile: Any) -> None:
+        """Have the load announce the table as an asset, and both tasks link to their run's books."""
+        from topicledger.airflow.plugin import BooksLink
+
+        load.add_outlets([self.asset])
+        for task in (load, reconcile):
+            task.operator_extra_links = (BooksLink(),)
+
     def clean_up(self) -> dict[str, Any]:
         """What a BashOperator needs to remove a run's staged files, whatever happened; a repeat is harmless."""
 

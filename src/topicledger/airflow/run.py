@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from topicledger.model.identity import batch_id
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from topicledger.airflow.ledger import Ledger
     from topicledger.connection import Connection
     from topicledger.kafka.settings import KafkaSettings
-    from topicledger.model.ledger import ReconciledBooks
+    from topicledger.model.ledger import LedgerRow, ReconciledBooks
     from topicledger.staged_files.root import StagingRoot
     from topicledger.warehouse.contract import Warehouse
 
@@ -106,16 +105,23 @@ class LedgerRun:
                 log.info("removed %s/%s", root.location, name)
         return {"STAGING_DIR": place, "BATCH_ID": self.batch_id}
 
+    def announce(self, row: LedgerRow) -> None:
+        """Hand a loaded batch on: its plan to the reconciler, its accounts to whoever waits for the table's asset."""
+        import msgspec
+
+        self.push(plan_id=row.plan_id, accounts=row.accounts)
+        event = self._context["outlet_events"][self._ledger.asset]
+        event.extra = {"batch_id": row.batch_id, "plan_id": row.plan_id, **msgspec.to_builtins(row.accounts)}
+
     def publish(self, books: ReconciledBooks) -> None:
         """Show the books: in the log, as the report, and once they close as positions where lag tools look."""
-        from airflow.configuration import AIRFLOW_HOME
-
+        from topicledger.airflow.pages import REPORTS
         from topicledger.report.files import write_report
         from topicledger.report.text import accounts_table
         from topicledger.steps.reconcile import show_positions
 
         log.info("the books of batch %s:\n%s", self.batch_id, accounts_table(books))
-        report = write_report(Path(AIRFLOW_HOME, "topicledger", "reports"), books)
+        report = write_report(REPORTS, books)
         log.info("report: %s", report)
         books.require_closed()
         show_positions(self, books)

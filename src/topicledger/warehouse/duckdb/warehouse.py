@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -74,6 +75,8 @@ def duckdb_file(settings: Connection, pipeline: Pipeline) -> Warehouse:
     if not path.is_absolute():
         raise SettingsError(f"connection {settings.conn_id}: {name} is a relative path, use an absolute one")
     require_schema(settings, pipeline, path.stem)
+    # A field of the connection's form that was left empty is stored as one without a value.
+    settings = replace(settings, extra={key: value for key, value in settings.extra.items() if value})
     unknown = sorted(set(settings.extra) - set(_EXTRA))
     if unknown:
         raise SettingsError(
