@@ -53,11 +53,12 @@ def staging_on(case: Case, folder: Path, options: str) -> Iterator[tuple[SmallDi
 
 
 def require_nothing_staged(run: OneRun) -> None:
-    """No file, finished or not, no offset committed, no position moved."""
+    """No file, finished or not, no offset committed, no position moved, where the books have begun at all."""
     case = run.case
     assert case.staged_files() == []
     assert case.topics.committed(f"{case.pipeline.name}.{run.batch_id}", case.topic) == {}
-    assert {position for (position,) in query(case.place, "SELECT position FROM topicledger_positions")} == {0}
+    if Path(str(case.place.host)).exists():
+        assert {position for (position,) in query(case.place, "SELECT position FROM topicledger_positions")} == {0}
 
 
 @pytest.mark.fault(68, "retried")

@@ -141,7 +141,7 @@ def test_cleaned_up_before_it_was_loaded(case: Case) -> None:
     run = OneRun(case)
     run.consume()
     run.clean_up()
-    with pytest.raises(IntegrityError, match=r"is gone .*or STAGING_DIR isn't what it was in the task that staged it"):
+    with pytest.raises(IntegrityError, match=r"is gone .*or staging_dir isn't what it was in the task that staged it"):
         run.load()
     assert count(case.place, case.pipeline.table) == 0
     run.finish()
