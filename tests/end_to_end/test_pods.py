@@ -125,7 +125,7 @@ def test_staged_in_s3(pods: Pods, case: str) -> None:
     accounts = ground.green_run("first", events=2_500, malformed=0.01)
     assert (accounts["loaded"], accounts["dead_letters"], accounts["acked_seen"]) == (2_475, 25, 2_500)
     assert ground.xcom("first", CONSUME, "staging_file_path").startswith(f"{pods.url}/kafka_staging_")
-    assert ground.log("first", CLEAN_UP).count("removed  s3://") == 5
+    assert ground.log("first", CLEAN_UP).count("removed  s3://") == 6
     assert pods.store.names(pods.url) == []
     pods.require_disks_of_their_own(case)
     assert len(Oracle(pods.topics, ground.copy.topic, ground.place, TABLE).require_every_record_once().rows) == 2_475

@@ -92,14 +92,14 @@ def test_a_disk_that_is_full_at_any_moment(duckdb_case: Case, tmp_path: Path) ->
     duckdb_case.send([*sign_ups(range(40), partitions=2), Record(b"{"), Record(None)])
     with staging_on(duckdb_case, tmp_path / "disk", "size=4k") as (disk, case):
         run, page, outcomes = OneRun(case), os.sysconf("SC_PAGE_SIZE"), []
-        for pages in range(1, 12):
+        for pages in range(1, 13):
             disk.remount(f"size={pages * page}")
             try:
                 run.consume()
             except RetriableError:
                 require_nothing_staged(run)
             else:
-                assert len(case.staged_files()) == 5
+                assert len(case.staged_files()) == 6
                 run.clean_up()
             outcomes.append(run.staged is not None)
         assert outcomes == sorted(outcomes)
