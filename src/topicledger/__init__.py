@@ -1,6 +1,37 @@
 """topicledger: a Kafka topic into a warehouse as a batch whose books close.
 
-Importing this package costs nothing: drivers and engines are imported by the modules that use them.
+The public names are below; `topicledger.airflow` has those of a DAG file. Importing this package costs nothing: a
+name's module is imported when the name is first used.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from topicledger.columns import Column, columns_of
+    from topicledger.errors import IntegrityError, RejectedRecord, RetriableError, SettingsError, TopicLedgerError
+    from topicledger.pipeline import Check, Pipeline
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Check",
+    "Column",
+    "IntegrityError",
+    "Pipeline",
+    "RejectedRecord",
+    "RetriableError",
+    "SettingsError",
+    "TopicLedgerError",
+    "columns_of",
+]
+
+_MODULES = {"Check": "pipeline", "Pipeline": "pipeline", "Column": "columns", "columns_of": "columns"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)

@@ -40,7 +40,7 @@ def test_a_large_batch_is_read_by_several_processes(ground: Ground) -> None:
     accounts = ground.green_run("first", events=420_000, malformed=0.01)
     assert accounts["acked"] == accounts["acked_seen"] == accounts["records"] == 420_000
     assert (accounts["loaded"], accounts["dead_letters"]) == (415_800, 4_200)
-    several = "reading in 2 processes" in ground.log("first", CONSUME)
+    several = "starting 2 processes to read in" in ground.log("first", CONSUME)
     assert several == (len(os.sched_getaffinity(0)) > 1)
     assert ground.staged_files() == []
 

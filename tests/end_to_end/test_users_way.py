@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.end_to_end.users_visit import DAG_FILES, TABLE, TOPIC, Visit
+from tests.end_to_end.users_visit import DAG_FILES, OWN_SENT, TABLE, TOPIC, Visit
 
 # Each installs an Airflow from the package registry, and how long that takes nobody knows.
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
@@ -18,7 +18,7 @@ ON_BOTH = pytest.mark.parametrize("which", ["newest", "oldest"])
 @pytest.mark.fault(122, "goes on")
 @ON_BOTH
 def test_install_init_connect_unpause_is_all_it_takes(visited: Callable[[str], Visit], which: str) -> None:
-    """Airflow, newest or 2.11, runs the shipped DAG green by its scheduler; every record is accounted for.
+    """Airflow, newest or 2.11, runs the shipped DAG and that of an own topic green; every record is accounted for.
 
     The newest has its DAG files in a folder below the dags folder; both have a variable in AIRFLOW_HOME.
     """
@@ -28,7 +28,8 @@ def test_install_init_connect_unpause_is_all_it_takes(visited: Callable[[str], V
     assert f"topic {TOPIC} into {TABLE}, as in " in seen.checked
     assert "keeps records for 7 days; at most 1 day between two runs" in seen.checked
     assert "Nothing would stop a run." in seen.checked
-    assert seen.states == ["success"]
+    assert seen.states == seen.own_states == ["success"]
+    assert seen.own_rows == OWN_SENT
     assert (len(seen.verdict.rows), len(seen.verdict.dead_letters)) == (995, 5)
     assert {identity["name"] for identity in seen.report["identities"]} == {"I1", "I2", "I3", "I4", "I5"}
     assert all(identity["holds"] for identity in seen.report["identities"])
