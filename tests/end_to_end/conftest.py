@@ -27,6 +27,7 @@ from topicledger.connection import Connection
 SETTINGS = {
     "core.default_task_retry_delay": "1",
     "core.dags_are_paused_at_creation": "False",
+    "core.simple_auth_manager_users": "admin:admin,stranger:",  # who has no role may see nothing
     "dag_processor.parsing_processes": "2",
 }
 

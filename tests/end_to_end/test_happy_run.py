@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.end_to_end.ground import CLEAN_UP, CONSUME, LOAD, PRODUCE, RECONCILE, Ground
@@ -27,6 +28,8 @@ def test_a_run_loads_what_it_produced_and_closes_its_books(ground: Ground) -> No
     assert (len(verdict.rows), len(verdict.dead_letters)) == (2_475, 25)
     _require_handles(ground, accounts)
     _require_report(ground)
+    _require_page(ground)
+    _require_asset_event(ground, accounts)
     ends = ground.topics.ends(ground.copy.topic)
     for group in (f"{ground.copy.dag_id}.{ground.batch_id('first')}", ground.copy.dag_id):
         assert ground.topics.committed(group, ground.copy.topic) == ends
@@ -58,6 +61,39 @@ def _require_handles(ground: Ground, accounts: dict[str, int]) -> None:
     assert manifest["plan_id"] == ground.xcom("first", LOAD, "plan_id")
     assert ground.xcom("first", LOAD, "accounts") == accounts
     assert ground.xcom("first", CLEAN_UP, "return_value") is None
+
+
+def _require_page(ground: Ground) -> None:
+    """Load and reconcile link to the report, which the API server shows to who may see the DAG and nobody else."""
+    run = f"/dags/{ground.copy.dag_id}/dagRuns/first"
+    links = [ground.api.call("GET", f"{run}/taskInstances/{task}/links")["extra_links"] for task in (LOAD, RECONCILE)]
+    address = f"/topicledger/books/{ground.copy.dag_id}/first"
+    assert links == [{"Books": address}] * 2
+    passwords = json.loads((ground.stack.airflow.folder / "passwords.json").read_text())
+    with httpx.Client(base_url=ground.api.url, timeout=60, trust_env=False) as http:
+
+        def asked(user: str, path: str = address) -> httpx.Response:
+            login = {"username": user, "password": passwords[user]}
+            token = http.post("/auth/token", json=login).json()["access_token"]
+            return http.get(path, headers={"Authorization": f"Bearer {token}"})
+
+        shown, elsewhere = asked("admin"), asked("admin", "/topicledger/books/any/..%2F..%2F..%2Fairflow.cfg")
+        assert http.get(address).status_code == httpx.codes.UNAUTHORIZED
+        assert [asked("stranger").status_code, asked("stranger", f"{address}2").status_code] == [403, 403]
+    assert (shown.status_code, shown.text) == (200, Path(ground.xcom("first", RECONCILE, "report_path")).read_text())
+    assert shown.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert elsewhere.status_code == httpx.codes.NOT_FOUND
+    assert "`topicledger accounts` shows the same" in elsewhere.text
+
+
+def _require_asset_event(ground: Ground, accounts: dict[str, int]) -> None:
+    """The load told of the table, with the batch's accounts."""
+    asked = {"source_dag_id": ground.copy.dag_id, "source_run_id": "first"}
+    (event,) = ground.api.call("GET", "/assets/events", params=asked)["asset_events"]
+    assert event["uri"] == f"x-topicledger://{ground.copy.warehouse_conn_id}/{ground.copy.table}"
+    assert event["source_task_id"] == LOAD
+    assert accounts.items() <= event["extra"].items()
+    assert event["extra"]["batch_id"] == ground.batch_id("first")
 
 
 def _require_report(ground: Ground) -> None:
