@@ -101,6 +101,8 @@ def _values(settings: AirflowSettings) -> dict[tuple[str, str], str]:
         ("api", "port"): str(settings.port),
         ("api", "base_url"): settings.url,
         ("api", "workers"): "1",
+        # An error is one long line: without it the next step, at its end, is outside the window.
+        ("api", "default_wrap"): "True",
         ("logging", "base_log_folder"): str(settings.home / "logs"),
         ("dag_processor", "dag_bundle_config_list"): json.dumps(bundles),
         ("dag_processor", "refresh_interval"): "10",
