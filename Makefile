@@ -10,6 +10,9 @@ PROCESSES := -n $(shell expr $$(nproc 2>/dev/null || echo 1) + 1) --dist loadsco
 BENCH = PYTHONPATH=.:src:dags $(IN_VENV) -m benchmarks $(if $(RECORDS),--records $(RECORDS)) \
 	$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SIZES),--sizes $(SIZES))
 
+# Without the theme's notice on what comes after it, which is for whoever renews the locks.
+DOCS := NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+
 export WAREHOUSE TOPICLEDGER_HOME KAFKA_BOOTSTRAP
 # Bytecode is kept, in our own folder, also where a person's settings say otherwise: without it every one of the many
 # processes compiles all of Airflow anew.
@@ -17,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/bytecode
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down status check test test-all mutants soak bench bench-growth bench-peers kcat lock clean
+.PHONY: help setup run up down status check test test-all mutants soak bench bench-growth bench-peers kcat lock docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,11 +51,12 @@ down: setup ## stop it; the data stay
 status: setup ## say what stands
 	@$(IN_VENV) -m devstack status
 
-check: setup ## lint, formatting, types, import contracts
+check: setup ## lint, formatting, types, import contracts, the documents' links
 	@$(IN_VENV) -m ruff check
 	@$(IN_VENV) -m ruff format --check
 	@$(IN_VENV) -m mypy
 	@.venv/bin/lint-imports
+	@$(DOCS) --quiet
 
 test: setup ## what proves each promise once, in several processes: some minutes
 	@$(PYTEST) $(PROCESSES) -m "not slow"
@@ -79,6 +83,9 @@ kcat:
 	@command -v kcat >/dev/null || apt-get install -y -q kcat || { \
 		echo "kcat, the yardstick, is missing and can't be installed from here."; \
 		echo "  Next: install it (Debian, Ubuntu: apt-get install kcat), then try again"; exit 1; }
+
+docs: setup ## the documents as a site, in .cache/site
+	@$(DOCS)
 
 lock: setup ## renew the locks of the packages and of Kafka's jars
 	@for name in dev uv snowflake peers; do .venv/bin/uv pip compile -q --upgrade --universal --python-version 3.11 \

@@ -1,4 +1,4 @@
-"""The README's grants are enough and none of them is too many; what it says that appears is what appears."""
+"""The grants on the warehouses' pages are enough, none of them too many; what they say that appears is what appears."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BLOCKS = {block.as_json.conn_type: block for block in blocks().values()}
 
 
 def appeared(place: Place, request: pytest.FixtureRequest) -> set[str]:
-    """The tables that are there; of files their paths, each name of a file put in the README's words."""
+    """The tables that are there; of files their paths, each name of a file put in the page's words."""
     if not place.is_lake:
         found = place.query(
             "SELECT table_schema || '.' || table_name FROM information_schema.tables "
@@ -61,7 +61,7 @@ def role(postgres_place: Place) -> Iterator[Place]:
 
 
 def statements(role: Place, number: int) -> list[str]:
-    """One of the README's two sets of grants, for this role in this database."""
+    """One of the page's two sets of grants, for this role in this database."""
     block = BLOCKS["postgres"]
     names = {str(block.as_json.login): str(role.settings.login), str(block.as_json.schema): str(role.settings.schema)}
     text = re.sub(r"\b(etl|analytics)\b", lambda name: names[name[1]], block.code("sql")[number])
@@ -136,7 +136,7 @@ def granted(s3_place: Place, object_store: ObjectStore) -> Iterator[Any]:
 
 
 def policy_for(place: Place, without: str = "") -> str:
-    """The README's policy for this bucket, one action left out."""
+    """The page's policy for this bucket, one action left out."""
     extra = place.settings.extra
     text = BLOCKS["aws"].code("json")[1].replace(":::bucket", f":::{extra['bucket']}")
     policy = json.loads(text.replace("/prefix/", f"/{extra['prefix']}/"))

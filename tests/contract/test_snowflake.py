@@ -1,6 +1,6 @@
 """What only Snowflake can do to us, on an emulator; none of it has run on a real account.
 
-What the emulator lacks, and what tests/support/snowflake_server.py adds to it, is listed in docs/warehouses.md.
+docs/warehouses/snowflake.md lists what the emulator lacks, and what tests/support/snowflake_server.py adds to it.
 """
 
 from __future__ import annotations

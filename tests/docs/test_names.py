@@ -18,31 +18,32 @@ from topicledger.signups import SIGNUPS
 from topicledger.warehouse.sql.tables import BATCHES, OWN, POSITIONS, dead_letter_columns
 
 README = read("README.md")
+REFERENCE = read("docs/reference.md")
 GUARANTEE = read("docs/delivery-guarantee.md")
 OWN_COLUMNS = [column.name for column in OWN]
 
 
 def where(what: str) -> list[str]:
-    """Give the code spans of a row of README's table of names."""
-    rows = {row[0]: row[1] for row in table(README, "What is where afterwards")}
+    """Give the code spans of a row of reference.md's table of names."""
+    rows = {row[0]: row[1] for row in table(REFERENCE, "What is where afterwards")}
     return spans(rows[what])
 
 
 def test_the_table_of_params_is_that_of_the_dag_file() -> None:
-    """README lists every param with its default."""
-    rows = {spans(row[0])[0]: row[1] for row in table(README, "Configuration")}
+    """reference.md lists every param with its default."""
+    rows = {spans(row[0])[0]: row[1] for row in table(REFERENCE, "Configuration")}
     assert rows == {name: "null" if value is None else str(value) for name, value in dag_file.params().items()}
 
 
 def test_tasks_and_xcom_keys_are_those_of_the_dag_file() -> None:
-    """README and ARCHITECTURE name every task; README names every XCom key."""
+    """reference.md and ARCHITECTURE name every task; reference.md names every XCom key."""
     assert set(where("tasks")) == dag_file.task_ids()
     assert set(first_spans(table(read("ARCHITECTURE.md"), "One run"))) == dag_file.task_ids()
     assert set(where("XCom")) == dag_file.xcom_keys()
 
 
 def test_columns_are_those_of_the_tables() -> None:
-    """README lists every column of rows and dead letters, in order."""
+    """reference.md lists every column of rows and dead letters, in order."""
     rows, dead_letters = where("rows"), where("dead letters")
     assert rows == [SIGNUPS.table, *(column.name for column in SIGNUPS.columns), *OWN_COLUMNS]
     own = [column.name for column in dead_letter_columns("bytes")]
@@ -57,7 +58,7 @@ def test_the_ledgers_columns_are_those_of_the_tables() -> None:
 
 
 def test_accounts_are_those_of_the_model() -> None:
-    """README and delivery-guarantee.md list every account."""
+    """reference.md and delivery-guarantee.md list every account."""
     assert where("accounts") == list(Accounts.__struct_fields__)
     assert first_spans(table(GUARANTEE, "The accounts")) == list(Accounts.__struct_fields__)
 
@@ -69,7 +70,7 @@ def test_identities_are_those_of_the_model() -> None:
 
 
 def test_commands_exist() -> None:
-    """README lists every command, and no document uses another command or option."""
+    """reference.md lists every command, and no document uses another command or option."""
     callbacks = {command.callback for command in app.registered_commands}
     names = {callback.__name__ for callback in callbacks if callback is not None}
     assert {span.removeprefix("topicledger ") for span in where("command")} == names
@@ -80,18 +81,18 @@ def test_commands_exist() -> None:
 
 
 def test_make_targets_exist() -> None:
-    """README's table has every target of the Makefile, and no document names another."""
+    """get-started.md's table has every target of the Makefile, and no document names another."""
     declared = set(re.findall(r"^([a-z-]+):.*## ", read("Makefile"), re.MULTILINE))
-    named = [span for row in tables(README)[0][1:] for span in spans(row[0])]
+    named = [span for row in tables(read("docs/get-started.md"))[0][1:] for span in spans(row[0])]
     assert {span.removeprefix("make ") for span in named} == declared
-    for document in ROOT.glob("*.md"):
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         used = set(re.findall(r"`make ([a-z-]+)", document.read_text()))
         assert used <= declared, (document.name, used - declared)
 
 
 def test_what_the_robustness_table_names_is_there() -> None:
     """Each feature's file exists and defines the symbols."""
-    rows = table(README, "Robustness: what, and where it lives")
+    rows = table(REFERENCE, "Robustness: what, and where it lives")
     assert len(rows) > 15
     for feature, file, symbols in rows:
         (name,) = spans(file)
@@ -156,12 +157,13 @@ def test_refused_and_masked_keys_are_listed() -> None:
 
 
 def test_versions_and_extras_are_those_of_the_package() -> None:
-    """README's wheel has the package's version and extras; CHANGELOG has the version; the licence is Apache 2.0."""
+    """The wheel's name has the package's version and extras; CHANGELOG has the version; the licence is Apache 2.0."""
     project = tomllib.loads(read("pyproject.toml"))["project"]
-    wheel = re.search(r"topicledger-(\S+?)-py3-none-any\.whl\[([a-z0-9,]+)\]", README)
-    assert wheel is not None
-    assert wheel[1] == project["version"]
-    assert set(wheel[2].split(",")) <= set(project["optional-dependencies"])
+    for page in (README, read("docs/get-started.md")):
+        wheel = re.search(r"topicledger-(\S+?)-py3-none-any\.whl\[([a-z0-9,]+)\]", page)
+        assert wheel is not None
+        assert wheel[1] == project["version"]
+        assert set(wheel[2].split(",")) <= set(project["optional-dependencies"])
     assert f"## [{project['version']}]" in read("CHANGELOG.md")
     assert project["license"] == "Apache-2.0"
     assert "Version 2.0, January 2004" in read("LICENSE")

@@ -14,7 +14,8 @@ import duckdb
 import pytest
 
 from tests.docs import dag_file
-from tests.docs.pages import DOCUMENTS, fences, read, section, spans, tables
+from tests.docs.pages import DOCUMENTS, fences, first_spans, read, table
+from tests.docs.warehouse_blocks import blocks
 from topicledger.cli.connections import parse_json
 from topicledger.connection import Connection
 from topicledger.kafka.settings import KafkaSettings
@@ -43,14 +44,11 @@ def test_snippets_parse(document: Path) -> None:
                 json.loads(quoted)
 
 
-def shell() -> str:
-    """Give all shell of the README."""
-    return "\n".join(code for language, code in fences(read("README.md")) if language == "bash")
-
-
-def test_the_readmes_kafka_connection_is_understood() -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/get-started.md"])
+def test_the_kafka_connection_is_understood(page: str) -> None:
     """The JSON form of the Kafka connection is read by the engine as what it should be."""
-    forms = re.findall(r"AIRFLOW_CONN_KAFKA_DEFAULT='(.*?)'", shell())
+    shell = "\n".join(code for language, code in fences(read(page)) if language == "bash")
+    forms = re.findall(r"AIRFLOW_CONN_KAFKA_DEFAULT='(.*?)'", shell)
     (kafka,) = [parse_json("kafka_default", text) for text in forms]
     assert kafka.conn_type == "kafka"
     assert KafkaSettings("kafka_default", kafka.extra).servers == "host:9092"
@@ -63,9 +61,9 @@ def test_duckdb_is_never_given_to_airflow_as_a_connection_type() -> None:
             assert "--conn-type duckdb" not in code, document.name
 
 
-def test_the_readmes_extra_is_taken() -> None:
+def test_the_larger_extra_is_taken() -> None:
     """The larger example of a Kafka Extra passes the engine's own checks."""
-    found = [json.loads(code) for language, code in fences(read("README.md")) if language == "json"]
+    found = [json.loads(code) for language, code in fences(read("docs/get-started.md")) if language == "json"]
     (extra,) = [keys for keys in found if "bootstrap.servers" in keys]
     assert KafkaSettings("kafka_default", extra).consumer("group")["isolation.level"] == "read_committed"
 
@@ -86,26 +84,19 @@ def test_the_examples_of_params_are_taken() -> None:
 
 
 def test_the_views_are_those_of_the_command() -> None:
-    """The statements of warehouses.md are what `topicledger check --ddl` prints, and its connections are taken."""
-    warehouses = read("docs/warehouses.md").partition("\n## Snowflake\n")[0]
-    (views,) = [code for language, code in fences(warehouses) if language == "sql"]
-    commands = "\n".join(code for language, code in fences(warehouses) if language == "bash")
-    form = re.search(r"--conn-json '(.*?)'", commands)
-    extra = re.search(r"--conn-extra '(.*?)'", commands)
-    assert form is not None
-    assert extra is not None
-    found = parse_json("warehouse_default", form[1])
-    settings = Connection(**{field.name: getattr(found, field.name) for field in dataclasses.fields(found)})
-    assert open_warehouse(settings, SIGNUPS).ddl() == views
-    folder = Connection("warehouse_default", "fs", extra=json.loads(extra[1]))
-    assert open_warehouse(folder, SIGNUPS).ddl() == views.replace("s3://bucket/prefix", "/data/lake")
+    """The statements on S3's page are what `topicledger check --ddl` prints for it, and for the folder."""
+    (views,) = [code for language, code in fences(read("docs/warehouses/s3.md")) if language == "sql"]
+    assert open_warehouse(blocks()["S3"].settings, SIGNUPS).ddl() == views
+    assert open_warehouse(blocks()["A local folder"].settings, SIGNUPS).ddl() == views.replace(
+        "s3://bucket/prefix", "/data/lake"
+    )
 
 
 def test_the_keys_of_s3_are_listed() -> None:
-    """warehouses.md lists every key of the connection's Extra, and every field of an entry of the log."""
-    tables_of_s3 = tables(section(read("docs/warehouses.md"), "S3"))
-    assert [spans(row[0])[0] for row in tables_of_s3[1][1:]] == [*S3_EXTRA, *SCRATCH_EXTRA]
-    assert [spans(row[0])[0] for row in tables_of_s3[2][1:]] == list(LogEntry.__struct_fields__)
+    """s3.md lists every key of the connection's Extra, and every field of an entry of the log."""
+    page = read("docs/warehouses/s3.md")
+    assert first_spans(table(page, "Keys of the Extra")) == [*S3_EXTRA, *SCRATCH_EXTRA]
+    assert first_spans(table(page, "What lies there")) == list(LogEntry.__struct_fields__)
 
 
 def test_the_sql_runs_on_the_shipped_tables() -> None:

@@ -1,4 +1,4 @@
-"""The README's blocks on warehouses: each connection is one and the same in all its forms, and the engine takes it."""
+"""The blocks on warehouses: each connection is one and the same in all its forms, and the engine takes it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from tests.docs.pages import read
+from tests.docs.pages import ROOT, read
 from tests.docs.warehouse_blocks import Block, blocks, index
 from topicledger.signups import SIGNUPS
 from topicledger.warehouse.choice import _EXTRAS, open_warehouse
@@ -20,6 +20,7 @@ def test_there_is_one_block_for_each_warehouse() -> None:
     assert {kind: extra for _, kind, extra in index()} == _EXTRAS
     assert {extra for *_, extra in index()} == set(extras) - {"cli"}
     assert [name for name, *_ in index()] == list(BLOCKS)
+    assert len(BLOCKS) == len(list((ROOT / "docs" / "warehouses").glob("[!R]*.md")))
     assert [block.as_json.conn_type for block in BLOCKS.values()] == [kind for _, kind, _ in index()]
 
 

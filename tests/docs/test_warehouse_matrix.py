@@ -1,4 +1,4 @@
-"""The matrix of warehouses.md is that of the contract suite: every cell names a test that is there, and runs there."""
+"""The matrix of the warehouses is that of the contract suite: every cell names a test that is there, and runs there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.contract.places import ACCOUNT, EMULATED, KINDS, NOT_EMULATED, NOT_ON_SNOWFLAKE, SQL_ONLY
 from tests.docs.pages import ROOT, read, section, spans, tables
 
-(HEAD, *ROWS) = tables(section(read("docs/warehouses.md"), "What each was tested with"))[0]
+(HEAD, *ROWS) = tables(section(read("docs/warehouses/README.md"), "What each was tested with"))[0]
 SUITE = ROOT / "tests" / "contract"
 
 

@@ -1,4 +1,4 @@
-"""The blocks of the README's section on warehouses, one for each, taken apart."""
+"""The blocks with which the warehouses' pages begin, one for each, taken apart."""
 
 from __future__ import annotations
 
@@ -75,16 +75,15 @@ class Block:
 
 
 def blocks() -> dict[str, Block]:
-    """Every block by its title."""
-    whole = read("README.md").partition("\n## Your warehouse\n")[2].partition("\n## ")[0]
-    parts = re.split(r"^### (.+)\n", whole, flags=re.MULTILINE)[1:]
-    return {title: Block(title, text) for title, text in zip(parts[::2], parts[1::2], strict=True)}
+    """Every block by its page's title: what stands before the page's first section."""
+    names = re.findall(r"^\| \[.*?\]\((\w+\.md)\)", read("docs/warehouses/README.md"), re.MULTILINE)
+    pages = [read(f"docs/warehouses/{name}").removeprefix("# ").partition("\n") for name in names]
+    return {title: Block(title, text.partition("\n## ")[0]) for title, _, text in pages}
 
 
 def index() -> list[list[str]]:
-    """The table above the blocks: warehouse, connection type, extra of the package."""
-    whole = read("README.md").partition("\n## Your warehouse\n")[2].partition("\n### ")[0]
+    """The table above all: warehouse, connection type, extra of the package."""
     return [
-        [re.sub(r"\[(.*)\]\(.*\)", r"\1", row[0]), *(spans(cell)[0] for cell in row[1:])]
-        for row in tables(whole)[0][1:]
+        [re.sub(r"\[(.*)\]\(.*", r"\1", row[0]), *(spans(cell)[0] for cell in row[1:3])]
+        for row in tables(read("docs/warehouses/README.md"))[0][1:]
     ]

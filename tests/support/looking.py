@@ -1,6 +1,6 @@
 """A look into a warehouse from beside: plain clients, none of the product's own code.
 
-Files and a log are looked at through the views of docs/warehouses.md, as users do. DuckDB reads S3 only with an
+Files and a log are looked at through the views of docs/warehouses/s3.md, as users do. DuckDB reads S3 only with an
 extension that it downloads, so the objects of a bucket are fetched to disk first.
 """
 
@@ -67,7 +67,7 @@ def _query_views(place: Connection, statement: str, fetched: str) -> list[tuple[
     location = str(place.extra.get("path", fetched))
     if place.conn_type == "aws":
         fetch(place, Path(fetched))
-    (views,) = [code for _, code in fences(read("docs/warehouses.md")) if "CREATE OR REPLACE VIEW" in code]
+    (views,) = [code for _, code in fences(read("docs/warehouses/s3.md")) if "CREATE OR REPLACE VIEW" in code]
     with duckdb.connect() as connection:
         connection.execute(views.replace("s3://bucket/prefix", location))
         return connection.execute(statement).fetchall()

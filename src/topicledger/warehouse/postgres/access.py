@@ -54,7 +54,7 @@ def missing_grants(session: Session, tables: Tables, *, create: bool) -> Iterato
 
 
 def _needed(tables: Tables) -> tuple[tuple[Table, list[str]], ...]:
-    """Each table with what a run does with it, as the README's grants have it."""
+    """Each table with what a run does with it, as the grants in docs/warehouses/postgresql.md have it."""
     return (
         (tables.rows, ["SELECT", "INSERT"]),
         (tables.dead_letters, ["INSERT"]),

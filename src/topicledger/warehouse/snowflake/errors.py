@@ -36,7 +36,7 @@ def failed(error: snowflake.Error, settings: Connection) -> TopicLedgerError:
     if number in _GRANT or state == "42501" or _is_of_the_login(error):
         return SettingsError(
             f"{where}. Nothing was changed. Grant it to the connection's role, or name database, warehouse and role in "
-            "the Extra; docs/warehouses.md lists the grants"
+            "the Extra; docs/warehouses/snowflake.md lists the grants"
         )
     if number in (*_MAY_PASS, *_SESSION_ENDED) or state.startswith(_MAY_PASS_STATES) or _is_of_the_network(error):
         return RetriableError(f"{where}. Nothing was changed; try again")

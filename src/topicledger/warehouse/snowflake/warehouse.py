@@ -50,7 +50,9 @@ def snowflake_account(settings: Connection, pipeline: Pipeline) -> Warehouse:
 
     def asked(_tables: Tables, _create: bool) -> Audit:
         return Audit(
-            notes=("the grants in Snowflake weren't looked at: docs/warehouses.md lists those that are needed",)
+            notes=(
+                "the grants in Snowflake weren't looked at: docs/warehouses/snowflake.md lists those that are needed",
+            )
         )
 
     return SqlWarehouse(pipeline, dialect, connect, asked)
