@@ -65,7 +65,7 @@ class Pipeline:
         origin: Where the very first run starts: `earliest` or `latest`.
         max_records: A cap on the offsets that one run reads, or None.
         error_budget: Share of one batch's records, from 0 to 1, that may become dead letters; beyond it nothing of
-            the batch is staged or loaded until a person looks. None: any number may.
+            the batch is staged or loaded until a person looks. None: half of a batch of 100 or more, of fewer any.
         create_tables: Whether missing tables are created; else a DBA does, with `topicledger check`'s DDL.
         staging_dir: Where staged files lie between two tasks: a folder that is sticky (such as /tmp), or 0700 and ours;
             or `s3://bucket/prefix`, so that no task needs another one's disk.

@@ -74,15 +74,33 @@ def test_a_batch_beyond_its_budget(case: Case) -> None:
     assert (len(verdict.rows), len(verdict.dead_letters)) == (158, 62)
 
 
-@pytest.mark.fault(67, "dead letter")
+@pytest.mark.fault(67, "stopped")
+def test_mostly_poison_without_a_budget(duckdb_case: Case) -> None:
+    """From 100 records on a batch with more than half dead letters stops, and names the three commonest reasons."""
+    case = duckdb_case.changed(error_budget=None)
+    few = [Record(b"{")] * 99
+    case.send(few)
+    assert run_steps(case, "few").accounts.dead_letters == 99
+    case.send([*[Record(b"{")] * 50, *(Record(good(n)) for n in range(50))])
+    assert run_steps(case, "half").accounts.dead_letters == 50
+    worst = [b"{"] * 30 + [b""] * 20 + [b"\xff"] * 10 + [b"[]"] * 5
+    case.send([*map(Record, worst), *(Record(good(n)) for n in range(50, 100))])
+    said = _refused(case, "most")
+    assert "65 of 115 records can't become rows: 0.5652 of the batch, the error budget is 0.5" in said
+    assert sorted(_counts(said).values(), reverse=True) == sorted(_counts(said).values(), reverse=True)[:3]
+    assert run_steps(case.changed(error_budget=1.0), "accepted").accounts.dead_letters == 65
+    case.oracle().require_every_record_once()
+
+
+@pytest.mark.fault(67, "stopped")
 def test_all_poison(case: Case) -> None:
-    """Without a budget a batch of malformed records only is loaded as dead letters; any budget below 1 stops it."""
+    """With a budget of 1 a batch of malformed records only is loaded as dead letters; any below it stops it."""
     assert run_steps(case.changed(error_budget=0.0), "empty").accounts.records == 0
     case.send(_batch(range(len(BAD)), malformed=len(BAD)))
     for budget in (0.0, 0.999):
         said = _refused(case.changed(error_budget=budget), f"budget {budget}")
         assert f"{len(BAD)} of {len(BAD)} records can't become rows: 1 of the batch" in said
-    accounts = run_steps(case, "no budget").accounts
+    accounts = run_steps(case, "all of them").accounts
     assert (accounts.records, accounts.dead_letters, accounts.loaded) == (len(BAD), len(BAD), 0)
     reasons = query(case.place, "SELECT reason, COUNT(*) FROM user_signups_dead_letters GROUP BY reason")
     assert _counts(said) == dict(reasons)

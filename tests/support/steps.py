@@ -104,6 +104,8 @@ def make_case(
     topics.create(topic, partitions, config)
     name = topic.replace(".", "_")
     pipeline = dataclasses.replace(SIGNUPS, name=name, topic=topic, staging_dir=str(staging), transaction_wait_s=1.0)
+    # Bad records are what many tests are about.
+    pipeline = dataclasses.replace(pipeline, error_budget=1.0)
     return Case(topics, place, pipeline)
 
 

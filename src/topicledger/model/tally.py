@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 
 from topicledger.errors import IntegrityError
 
+MANY, MOST = 100, 0.5
+"""Of how many records on, and beyond which share, a batch of dead letters stops a run that declares no budget."""
+
 
 @dataclass(slots=True)
 class Tally:
@@ -47,20 +50,26 @@ class Tally:
     def require_within_budget(self, budget: float | None) -> None:
         """Do nothing, unless a larger share of all records than `budget` are dead letters.
 
+        Without a budget a batch of `MANY` records or more must not be dead letters for the most part: that is a wrong
+        declaration, not bad luck.
+
         Raises:
-            IntegrityError: They are; it has each reason with its count and its first record.
+            IntegrityError: They are; it has each reason with its count and its first record, without a budget those of
+                the three commonest.
         """
         dead_letters = self.reasons.total()
+        allowed = budget if budget is not None else MOST if self.records >= MANY else 1.0
         # A quotient, not a product: a share that meets the budget exactly is then the very same float.
-        if budget is None or not dead_letters or dead_letters / self.records <= budget:
+        if not dead_letters or dead_letters / self.records <= allowed:
             return
         share = dead_letters / self.records
         enough = min(1.0, math.ceil(share * 1_000) / 1_000)
-        said = "; ".join(f"{count} {reason}, {self._first_of(reason)}" for reason, count in self.reasons.most_common())
+        commonest = self.reasons.most_common(3 if budget is None else None)
+        said = "; ".join(f"{count} {reason}, {self._first_of(reason)}" for reason, count in commonest)
         partition, offset, _ = min(self.first.values())
         raise IntegrityError(
             f"{dead_letters} of {self.records} records can't become rows: {share:.4g} of the batch, the error budget "
-            f"is {budget:g}. By reason: {said}. Nothing was staged or loaded. Look at them and have what produces them "
+            f"is {allowed:g}. By reason: {said}. Nothing was staged or loaded. Look at them and have what produces them "
             f"mended; then trigger a run with the param error_budget at {enough:g} or more: it loads the same records, "
             "these as dead letters",
             partition=partition,
