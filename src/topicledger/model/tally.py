@@ -70,8 +70,8 @@ class Tally:
         raise IntegrityError(
             f"{dead_letters} of {self.records} records can't become rows: {share:.4g} of the batch, the error budget "
             f"is {allowed:g}. By reason: {said}. Nothing was staged or loaded. Look at them and have what produces "
-            f"them mended; then trigger a run with the param error_budget at {enough:g} or more: it loads the same records, "
-            "these as dead letters",
+            f"them mended; then trigger a run with the param error_budget at {enough:g} or more: it loads the same "
+            "records, these as dead letters",
             partition=partition,
             offset=offset,
         )
