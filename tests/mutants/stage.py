@@ -50,9 +50,16 @@ STAGE = (
     Mutant(
         "a batch beyond its error budget is staged",
         ("step 11", "guarantee 4"),
-        "if budget is None or not dead_letters or dead_letters / self.records <= budget:",
+        "if not dead_letters or dead_letters / self.records <= allowed:",
         "if True:",
         ("test_a_batch_beyond_its_budget[duckdb]",),
+    ),
+    Mutant(
+        "a batch of dead letters only is loaded where no budget is declared",
+        ("step 11", "guarantee 4"),
+        "MOST if self.records >= MANY else 1.0",
+        "1.0",
+        ("test_mostly_poison_without_a_budget",),
     ),
     Mutant(
         "jumps of a chunk aren't staged",
