@@ -29,7 +29,8 @@ def told_by_airflow(context: Mapping[str, Any]) -> Iterator[None]:
     except (Exception, AirflowTaskTimeout) as error:
         if isinstance(error, AirflowException) and not isinstance(error, AirflowTaskTimeout):  # a skip, for instance
             raise
-        raise _ending(error, context["ti"]) from error
+        # A log opens at its end, where causes stand: what an error of ours says is all that it has to say.
+        raise _ending(error, context["ti"]) from (None if isinstance(error, TopicLedgerError) else error)
 
 
 def _ending(error: BaseException, ti: Any) -> BaseException:
