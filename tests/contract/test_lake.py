@@ -252,8 +252,8 @@ def test_a_failure_between_two_batches_of_rows(place: Place) -> None:
     tables = Tables(pipeline(), DUCKDB)
     with opened_scratch(place.settings, tables, Memory()) as stopped:
         stopped.execute(
-            "INSERT INTO main.events SELECT uuid(), range, NULL, 'n', NULL, TRUE, NULL, NULL, NULL, 'b', 't', 0, range, "
-            "NULL FROM range(90_000)"
+            "INSERT INTO main.events SELECT uuid(), range, NULL, 'n', NULL, TRUE, NULL, NULL, NULL, 'b', 't', 0, "
+            "range, NULL FROM range(90_000)"
         )
         batches = stopped.rows(tables.rows.sql, tables.rows.columns)
         assert next(batches).num_rows

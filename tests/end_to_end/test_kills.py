@@ -6,10 +6,10 @@ import pytest
 
 from tests.end_to_end.ground import CONSUME, LOAD, PRODUCE, Ground
 
-pytestmark = [pytest.mark.airflow, pytest.mark.both_databases]
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 
-@pytest.mark.parametrize("place", ["duckdb", pytest.param("postgres", marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.parametrize("place", ["duckdb", "postgres"], indirect=True)
 @pytest.mark.fault(7, "retried")
 @pytest.mark.fault(8, "nothing to do")
 def test_a_kill_at_the_worst_moment_changes_nothing(ground: Ground) -> None:
