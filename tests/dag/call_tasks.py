@@ -56,7 +56,9 @@ def call(case: dict[str, Any]) -> dict[str, Any]:
     try:
         getattr(user_etl_dag, case["task"])(**context)
     except Exception as error:  # noqa: BLE001 - which one it is, is the answer
-        return {"types": [kind.__name__ for kind in type(error).__mro__], "message": str(error)}
+        shown = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        types = [kind.__name__ for kind in type(error).__mro__]
+        return {"types": types, "message": str(error), "below": repr(shown) if shown else ""}
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -110,6 +110,11 @@ def test_what_may_pass_is_left_to_the_retries(asked: tuple[dict[str, Any], str],
     assert says in raised["message"]
 
 
+def test_a_log_ends_with_the_sentence(asked: tuple[dict[str, Any], str]) -> None:
+    """Below an error of ours stands no cause, which is what a person would see where Airflow opens the log."""
+    assert {case: raised["below"] for case, raised in asked[0].items() if raised["below"]} == {}
+
+
 def test_no_secret_is_shown(asked: tuple[dict[str, Any], str]) -> None:
     """Passwords in an Extra or a connection are in no message, and nowhere in what was logged."""
     found, printed = asked
