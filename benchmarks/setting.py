@@ -80,6 +80,7 @@ class Setting:
 
     run_id = "manual__1"
     accept = ()
+    registry = None
 
     @property
     def batch_id(self) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from topicledger.columns import Column, columns_of
     from topicledger.errors import IntegrityError, RejectedRecord, RetriableError, SettingsError, TopicLedgerError
+    from topicledger.formats import Json
     from topicledger.pipeline import Check, Pipeline
 
 __version__ = "0.1.0"
@@ -20,6 +21,7 @@ __all__ = [
     "Check",
     "Column",
     "IntegrityError",
+    "Json",
     "Pipeline",
     "RejectedRecord",
     "RetriableError",
@@ -28,7 +30,13 @@ __all__ = [
     "columns_of",
 ]
 
-_MODULES = {"Check": "pipeline", "Pipeline": "pipeline", "Column": "columns", "columns_of": "columns"}
+_MODULES = {
+    "Check": "pipeline",
+    "Pipeline": "pipeline",
+    "Column": "columns",
+    "columns_of": "columns",
+    "Json": "formats",
+}
 
 
 def __getattr__(name: str) -> Any:

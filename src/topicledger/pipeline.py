@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from topicledger.columns import COLUMN_TYPES, Column, columns_of, is_column_type
 from topicledger.errors import SettingsError
+from topicledger.formats import Format, Json
 
 if TYPE_CHECKING:
     import msgspec
@@ -25,6 +26,7 @@ _NAME = re.compile(r"[\w.-]{1,250}\Z")
 _SYSTEM_COLUMNS = frozenset(["ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"])
 """Names that PostgreSQL gives no other column, even quoted. Reserved words are fine: every name is quoted."""
 _LONGEST_WAIT_S = 86_400
+_JSON = Json()
 _DERIVED: Any = None
 """The default of what follows from the topic or the event."""
 
@@ -62,6 +64,7 @@ class Pipeline:
         clean: The clean-up: Arrow columns of the event's fields to those of `columns`. Vectorised, so that it
             costs next to nothing a record. It must not drop or reorder. None: the fields go into the table as they are.
         checks: Rules for text fields beyond the event type's own.
+        format: In which format the records are.
         origin: Where the very first run starts: `earliest` or `latest`.
         max_records: A cap on the offsets that one run reads, or None.
         error_budget: Share of one batch's records, from 0 to 1, that may become dead letters; beyond it nothing of
@@ -87,6 +90,7 @@ class Pipeline:
     columns: tuple[Column, ...] = _DERIVED
     clean: CleanUp | None = None
     checks: tuple[Check, ...] = ()
+    format: Format = _JSON
     origin: Literal["earliest", "latest"] = "earliest"
     max_records: int | None = None
     error_budget: float | None = None
@@ -118,6 +122,8 @@ class Pipeline:
         self._require_table()
         if self.clean is not None and not callable(self.clean):
             raise SettingsError(f"pipeline {self.name}: clean is {self.clean!r:.100}: use a function, or None for none")
+        if not isinstance(self.format, Format):
+            raise SettingsError(f"pipeline {self.name}: format is {self.format!r:.100}: use Json()")
         self._require_policies()
 
     def _derive(self, argument: str, derived: Callable[[], object]) -> None:

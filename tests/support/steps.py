@@ -47,6 +47,7 @@ class Case:
     pipeline: Pipeline
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     staging: Connection | None = None
+    registry: Connection | None = None
 
     @property
     def topic(self) -> str:
@@ -139,6 +140,11 @@ class OneRun:
     def kafka(self) -> KafkaSettings:
         """The case's Kafka connection."""
         return self.case.kafka
+
+    @property
+    def registry(self) -> Connection | None:
+        """The case's schema registry."""
+        return self.case.registry
 
     @property
     def staging(self) -> StagingRoot:

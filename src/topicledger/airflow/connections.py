@@ -82,6 +82,21 @@ def kafka_settings(conn_id: str) -> KafkaSettings:
     return KafkaSettings(conn_id, extra)
 
 
+def registry_connection(conn_id: str) -> Connection:
+    """Look a schema registry's connection up.
+
+    Raises:
+        SettingsError: It isn't defined.
+    """
+    found = find_connection(conn_id)
+    if found is None:
+        raise SettingsError(
+            f"connection {conn_id} is not defined, and the pipeline's format asks a schema registry: add it under "
+            "Admin > Connections (type HTTP, Host the registry's URL, Login and Password where it asks for them)"
+        )
+    return found
+
+
 def warehouse_connection(conn_id: str) -> Connection:
     """Look a warehouse's connection up; without one it is DuckDB, where tasks share this machine's disk.
 

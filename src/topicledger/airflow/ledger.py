@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 KAFKA_CONN_ID = "kafka_default"
 WAREHOUSE_CONN_ID = "warehouse_default"
 STAGING_CONN_ID = "staging_default"
+REGISTRY_CONN_ID = "schema_registry_default"
 
 _noted: list[Ledger] | None = None
 
@@ -32,6 +33,7 @@ class Ledger:
         kafka: Id of the Kafka connection.
         warehouse: Id of the warehouse's connection.
         staging: Id of the connection of a staging root in S3.
+        registry: Id of the schema registry's connection, for a format that asks one.
         schedule: The DAG's schedule, where it is known.
     """
 
@@ -42,12 +44,14 @@ class Ledger:
         kafka: str = KAFKA_CONN_ID,
         warehouse: str = WAREHOUSE_CONN_ID,
         staging: str = STAGING_CONN_ID,
+        registry: str = REGISTRY_CONN_ID,
         schedule: Any = None,
     ) -> None:
         self._declared = pipeline
         self.kafka = kafka
         self.warehouse = warehouse
         self.staging = staging
+        self.registry = registry
         self.schedule = schedule
         self._tasks: list[str] = []
         if _noted is not None:
@@ -133,6 +137,7 @@ def ledger_dag(
     kafka: str = KAFKA_CONN_ID,
     warehouse: str = WAREHOUSE_CONN_ID,
     staging: str = STAGING_CONN_ID,
+    registry: str = REGISTRY_CONN_ID,
     execution_timeout: dt.timedelta = dt.timedelta(minutes=30),
     default_args: Mapping[str, Any] | None = None,
     params: Mapping[str, Any] | None = None,
@@ -148,6 +153,7 @@ def ledger_dag(
         kafka: Id of the Kafka connection.
         warehouse: Id of the warehouse's connection.
         staging: Id of the connection of a staging root in S3.
+        registry: Id of the schema registry's connection, for a format that asks one.
         execution_timeout: How long one try of consuming may take.
         default_args: On top of `LEDGER_ARGS` (owner, retries, back-off).
         params: Besides `accept` and `error_budget`.
@@ -156,7 +162,7 @@ def ledger_dag(
     Returns:
         The DAG.
     """
-    ledger = Ledger(pipeline, kafka=kafka, warehouse=warehouse, staging=staging, schedule=schedule)
+    ledger = Ledger(pipeline, kafka=kafka, warehouse=warehouse, staging=staging, registry=registry, schedule=schedule)
     if _noted is not None:
         return None
     from topicledger.airflow.dags import build_dag

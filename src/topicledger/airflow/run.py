@@ -69,6 +69,13 @@ class LedgerRun:
         return kafka_settings(self._ledger.kafka)
 
     @cached_property
+    def registry(self) -> Connection | None:
+        """The schema registry's connection, where the format asks one."""
+        from topicledger.airflow.connections import registry_connection
+
+        return registry_connection(self._ledger.registry) if self.pipeline.format.asks_registry else None
+
+    @cached_property
     def staging(self) -> StagingRoot:
         """Where tasks hand staged files on: a folder, which needs no connection, or S3."""
         from topicledger.staged_files.choice import open_root

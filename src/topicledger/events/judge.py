@@ -20,7 +20,9 @@ import pyarrow as pa
 from msgspec.structs import astuple
 
 from topicledger.columns import arrow_type
-from topicledger.errors import RejectedRecord, SettingsError
+from topicledger.connection import Connection
+from topicledger.errors import RejectedRecord, RetriableError, SettingsError
+from topicledger.events.decoding import open_decoding
 from topicledger.events.event_types import (
     bounded_columns,
     columns_schema,
@@ -31,7 +33,6 @@ from topicledger.events.event_types import (
     strict_type,
     unset_names,
 )
-from topicledger.events.rejections import rejection
 from topicledger.events.rules import (
     UUID,
     Broken,
@@ -47,6 +48,9 @@ _BLOCK = 1_000
 _TIMES = arrow_type("timestamptz")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SINCE_EPOCH: pa.DataType = pa.duration("us")
+
+_NO_VERDICT = (MemoryError, RetriableError, SettingsError)
+"""What decoding may raise that says nothing of the value: no schema registry answers, for instance."""
 
 _Event = tuple[Any, ...]
 """An event's values, in the order of its fields."""
@@ -73,11 +77,15 @@ class Judge:
     `columns` is the Arrow schema of the clean columns, `pipeline` whose records are judged. That there is a judge
     means that the whole way has been gone with an empty chunk.
 
+    Args:
+        pipeline: The declaration.
+        registry: The schema registry, for a format that asks one.
+
     Raises:
         SettingsError: The pipeline's columns, checks, clean-up and event type don't fit together.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, registry: Connection | None = None) -> None:
         self.columns = columns_schema(pipeline)
         self.pipeline = pipeline
         self._fields = field_types(pipeline)
@@ -88,14 +96,16 @@ class Judge:
         self._is_array = pipeline.event.__struct_config__.array_like
         self._uuids = [column.name for column in pipeline.columns if column.type == "uuid"]
         self._bounded = bounded_columns(pipeline)
-        self._decode_strict = msgspec.json.Decoder(strict_type(pipeline)).decode
-        self._decode: Callable[[bytes], msgspec.Struct] = msgspec.json.Decoder(pipeline.event).decode
+        self._decoding = open_decoding(pipeline, registry)
+        self._decode_strict = self._decoding.decoder(strict_type(pipeline))
+        self._decode: Callable[[bytes], msgspec.Struct] = self._decoding.decoder(pipeline.event)
         self.chunk([])
 
     def chunk(self, values: Sequence[bytes]) -> Judged:
         """Judge the values of one chunk, in order. Never raises for what a value holds or an event's code raises.
 
         Raises:
+            RetriableError: The schema registry doesn't answer.
             SettingsError: The clean-up fails, or doesn't give what the columns declare.
         """
         rejected: Broken = {}
@@ -145,7 +155,7 @@ class Judge:
                     return events, unknown_fields
                 # A StopIteration of the event's own code has ended the map as its last value would.
                 events.append(astuple(self._decode_strict(values[index])))
-            except MemoryError:
+            except _NO_VERDICT:
                 raise
             except Exception as refusal:  # noqa: BLE001 - of the bytes, or whatever the event type's own code raises
                 index = len(events) + refused
@@ -155,10 +165,11 @@ class Judge:
                     if not unknown:
                         raise refusal  # the strict type is stricter with nothing else
                     events.append(astuple(self._decode(values[index])))
-                except MemoryError:
+                except _NO_VERDICT:
                     raise
                 except Exception as error:  # noqa: BLE001 - the same
-                    rejected[first + index] = rejection(values[index], error, by_event=_is_by_event(error))
+                    verdict = self._decoding.rejection(values[index], error, by_event=_is_by_event(error))
+                    rejected[first + index] = verdict
                     refused += 1
 
     def _unknown_fields(self, value: bytes, refusal: Exception) -> int:
@@ -166,7 +177,7 @@ class Judge:
         if type(refusal) is msgspec.DecodeError:  # of the bytes, which the strict type reads as any other does
             return 0
         try:
-            document = msgspec.json.decode(value)
+            document = self._decoding.document(value)
         except msgspec.ValidationError:
             self._decode(value)  # a number that nothing can hold: of its own fields the event type names the one
             raise
@@ -275,11 +286,11 @@ class Judge:
 
 
 def _is_by_event(error: Exception) -> bool:
-    """Whether Python code of the event type raised it: the innermost frame of what msgspec raises is the judge's."""
+    """Whether Python code of the event type raised it: the innermost frame of what a decoder raises is ours."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_globals is not globals()
+    return trace is not None and not trace.tb_frame.f_globals.get("__name__", "").startswith(__package__)
 
 
 def _without(

@@ -85,7 +85,7 @@ def _read_and_stage(attempt: _Attempt, plan: Plan) -> StagedResult:
     group, own_stem = group_id(run), stem(run.batch_id)
     with removed_unless_whole(root, own_stem):
         # 8, 9, 11 and 12: the parts
-        reading = stage_plan(Slice(kafka, root, run.pipeline, plan, group, whole, own_stem))
+        reading = stage_plan(Slice(kafka, root, run.pipeline, plan, group, whole, own_stem, run.registry))
         # 10
         _require_same_topic(attempt.observer, plan)
         crash_point("step-10.topic_asked_again")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from topicledger.connection import Connection
 from topicledger.crash_points import crash_point
 from topicledger.cycle_search import seldom_collected
 from topicledger.events.judge import Judge
@@ -29,6 +30,7 @@ class Slice:
         group_id: The run's own consumer group.
         receipt: What the run produced, when the plan contains all of it; its records are then counted.
         stem: The stem of its files; nobody else's.
+        registry: The schema registry, for a format that asks one.
     """
 
     kafka: KafkaSettings
@@ -38,6 +40,7 @@ class Slice:
     group_id: str
     receipt: Receipt | None
     stem: str
+    registry: Connection | None
 
 
 def stage_slice(work: Slice) -> StagedFile:
@@ -53,7 +56,7 @@ def stage_slice(work: Slice) -> StagedFile:
         IntegrityError: The log was truncated below the ledger's position.
         SettingsError: A grant is missing, credentials are wrong, or the pipeline's clean-up fails.
     """
-    judge, plan = Judge(work.pipeline), work.plan
+    judge, plan = Judge(work.pipeline, work.registry), work.plan
     with PartWriter(work.root, work.stem, judge.columns, work.pipeline.staging_format) as part:
         stage_jumps(part, [OffsetRange(r.partition, r.start, r.start + r.gap) for r in plan.ranges if r.gap], "gap")
         with seldom_collected(), RangeReader(work.kafka, plan, work.group_id, work.receipt) as reader:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from topicledger.connection import Connection
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.pipeline import Pipeline
 from topicledger.staged_files.root import StagingRoot
@@ -13,7 +14,7 @@ from topicledger.warehouse.contract import Warehouse
 
 
 class Run(Protocol):
-    """One run: its names, what is declared, what a person accepted, and the ways to its three places.
+    """One run: its names, what is declared, what a person accepted, and the ways to its places.
 
     A place is looked up when a step first asks for it, and a step asks for no other: a load has no need of Kafka.
     """
@@ -40,6 +41,14 @@ class Run(Protocol):
 
         Raises:
             SettingsError: It is missing, or a key in it can't work.
+        """
+
+    @property
+    def registry(self) -> Connection | None:
+        """The schema registry's connection; None where the pipeline's format asks none.
+
+        Raises:
+            SettingsError: It is missing, or unreadable.
         """
 
     @property
