@@ -364,7 +364,7 @@ PLAN = (
     Mutant(
         "a cap is ignored",
         ("step 7",),
-        "available if max_records is None else _shares(available, max_records)",
+        "available if max_records is None else shared_out(available, max_records)",
         "available",
         ("test_a_cap_is_shared_out_and_says_what_it_leaves",),
     ),

@@ -275,7 +275,7 @@ def make_plan(
     """Step 7: fix the ranges. A cap lowers the ends, counted from where reading starts; each run advances."""
     froms = {m.partition: max(m.low, positions[m.partition].position) for m in state.partitions}
     available = {m.partition: max(0, m.last_stable - froms[m.partition]) for m in state.partitions}
-    shares = available if max_records is None else _shares(available, max_records)
+    shares = available if max_records is None else shared_out(available, max_records)
     ranges = tuple(
         PlannedRange(
             partition=m.partition,
@@ -291,7 +291,7 @@ def make_plan(
     return Plan(target, state.topic, state.topic_id, ranges, tuple(accepted), left)
 
 
-def _shares(available: Mapping[int, int], cap: int) -> dict[int, int]:
+def shared_out(available: Mapping[int, int], cap: int) -> dict[int, int]:
     """Share a cap out evenly, smallest first, so that what one partition doesn't need goes to the others."""
     shares = dict.fromkeys(available, 0)
     waiting = sorted((count, partition) for partition, count in available.items() if count)
