@@ -192,6 +192,39 @@ def test_check_tells_what_a_declaration_cant_do(
     assert says.replace("{folder}", str(run.folder)) in said
 
 
+GOES_ON = """
+import msgspec
+from topicledger import Pipeline
+from topicledger.airflow import ledger_dag
+
+
+class Payment(msgspec.Struct):
+    id: str
+
+
+dag = ledger_dag(Pipeline(topic="payments", event=Payment, key="id"), schedule="@daily")
+{more}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("", ""),
+        ("dag.doc_md = 'ours'\nassert dag.get_task('load_staged_data').doc_md", ""),
+        ("with dag:\n    pass", ""),
+        ("dag.docs_md.append('ours')", "AttributeError: 'DAG' object has no attribute 'docs_md'"),
+    ],
+    ids=["not at all", "attributes", "with", "a mistake"],
+)
+def test_a_file_that_goes_on_with_its_dag(run: Command, more: str, says: str) -> None:
+    """What a DAG file does with the DAG that `ledger_dag` gives, it may do, as in Airflow; its own mistake is named."""
+    (run.folder / "ours.py").write_text(GOES_ON.format(more=more))
+    status, out, err = run("check", "--ddl", "ours.py")
+    assert (status, says in err) == (int(bool(says)), True)
+    assert ('CREATE TABLE "main"."payments"' in out) is not bool(says)
+
+
 @pytest.mark.fault(130, "stopped")
 @pytest.mark.parametrize(
     ("path", "says"),

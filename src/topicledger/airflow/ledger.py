@@ -23,6 +23,7 @@ STAGING_CONN_ID = "staging_default"
 REGISTRY_CONN_ID = "schema_registry_default"
 
 _noted: list[Ledger] | None = None
+_making_dags = True
 
 
 class Ledger:
@@ -163,7 +164,7 @@ def ledger_dag(
         The DAG.
     """
     ledger = Ledger(pipeline, kafka=kafka, warehouse=warehouse, staging=staging, registry=registry, schedule=schedule)
-    if _noted is not None:
+    if not _making_dags:
         return None
     from topicledger.airflow.dags import build_dag
 
@@ -171,15 +172,18 @@ def ledger_dag(
 
 
 @contextmanager
-def noted_ledgers() -> Iterator[list[Ledger]]:
-    """Note what DAG files declare while the block runs them; `ledger_dag` makes no DAG meanwhile.
+def noted_ledgers(*, making_dags: bool = False) -> Iterator[list[Ledger]]:
+    """Note what DAG files declare while the block runs them.
 
     It is for the command, which can't wait the seconds of Airflow's import to read a declaration.
+
+    Args:
+        making_dags: Whether `ledger_dag` makes a DAG meanwhile; else it gives None.
     """
-    global _noted
+    global _noted, _making_dags
     noted: list[Ledger] = []
-    _noted = noted
+    _noted, _making_dags = noted, making_dags
     try:
         yield noted
     finally:
-        _noted = None
+        _noted, _making_dags = None, True

@@ -30,6 +30,7 @@ from topicledger.cli.checks import (
     one_line,
     require_ledger,
 )
+from topicledger.cli.connections import kafka_settings, staging_connection, warehouse_connection
 from topicledger.cli.declared import Declared, find_declared, only_one
 from topicledger.cli.scaffold import DAG_FILES, install_line, write_dag_files
 from topicledger.errors import TopicLedgerError
@@ -143,7 +144,7 @@ def check(
     """Tell what would stop a run, one line each; nothing that stays is changed. Exit status 1 when anything would."""
     if ddl:
         one = only_one(what)
-        typer.echo(open_warehouse(one.warehouse(), one.pipeline).ddl(), nl=False)
+        typer.echo(open_warehouse(warehouse_connection(one.ledger), one.pipeline).ddl(), nl=False)
         return
     findings = {one.where: list(_checked(one)) for one in find_declared(what)}
     if as_json:
@@ -164,9 +165,9 @@ def check(
 def plan(what: What = None, as_json: AsJson = False) -> None:
     """Print what the next run would read, per partition."""
     one = only_one(what)
-    settings, pipeline = one.warehouse(), one.pipeline
+    settings, pipeline = warehouse_connection(one.ledger), one.pipeline
     known = known_positions(settings, pipeline)
-    with TopicObserver(one.kafka_settings(), pipeline.topic) as observer:
+    with TopicObserver(kafka_settings(one.ledger), pipeline.topic) as observer:
         state = with_retries(f"describing {pipeline.topic}", observer.state)
     planned = preview(state, known, pipeline, open_warehouse(settings, pipeline).target)
     typer.echo(json.dumps(msgspec.to_builtins(planned), indent=2) if as_json else plan_table(planned, state, known))
@@ -180,7 +181,7 @@ def accounts(
 ) -> None:
     """Print the ledger's history and every partition's books. Exit status 1 when they don't close."""
     one = only_one(what)
-    settings = one.warehouse()
+    settings = warehouse_connection(one.ledger)
     require_ledger(settings, one.pipeline)
     warehouse = open_warehouse(settings, one.pipeline)
     rows = with_retries("reading the ledger", lambda: warehouse.history(limit))
@@ -199,16 +200,16 @@ def _checked(one: Declared) -> Iterator[Finding]:
     yield from check_declaration(pipeline)
     known = None
     try:
-        found, known = check_warehouse(one.warehouse(), pipeline)
+        found, known = check_warehouse(warehouse_connection(one.ledger), pipeline)
         yield from found
     except TopicLedgerError as error:
         yield Finding("problem", one_line(error))
     try:
-        yield from check_staging(pipeline.staging_dir, one.staging_connection())
+        yield from check_staging(pipeline.staging_dir, staging_connection(one.ledger))
     except TopicLedgerError as error:
         yield Finding("problem", one_line(error))
     try:
-        kafka = one.kafka_settings()
+        kafka = kafka_settings(one.ledger)
     except TopicLedgerError as error:
         yield Finding("problem", one_line(error))
         return

@@ -11,9 +11,14 @@ import subprocess
 import sys
 from typing import Any
 
-from topicledger.cli.airflow_settings import setting
+import typer
+
+from topicledger.airflow.ledger import WAREHOUSE_CONN_ID, Ledger
+from topicledger.cli.airflow_settings import airflow_home, setting
 from topicledger.connection import Connection
 from topicledger.errors import RetriableError, SettingsError
+from topicledger.kafka.settings import CALLBACK_KEYS, KafkaSettings
+from topicledger.staged_files.choice import in_s3
 
 _TIMEOUT_S = 120
 _NO_AIRFLOW = 3
@@ -29,6 +34,9 @@ from topicledger.airflow.connections import find_connection
 found = find_connection(sys.argv[1])
 print("\\n" + json.dumps(found and dataclasses.asdict(found)))
 """
+_WAREHOUSE_EXAMPLE = '{"conn_type": "duckdb", "host": "/path/to/warehouse.duckdb"}'
+_STAGING_EXAMPLE = '{"conn_type": "aws", "login": "key", "password": "secret"}'
+_KAFKA_EXAMPLE = '{"conn_type": "kafka", "extra": {"bootstrap.servers": "host:9092"}}'
 _FIELDS = ("conn_type", "host", "port", "login", "password", "schema")
 
 
@@ -66,6 +74,52 @@ def require_connection(conn_id: str, example: str) -> Connection:
             "or define it in Airflow and run this in Airflow's own environment"
         )
     return found
+
+
+def kafka_settings(ledger: Ledger) -> KafkaSettings:
+    """Look the Kafka connection up.
+
+    Raises:
+        TopicLedgerError: It is missing, unreadable, has a key that is refused, or works in a task alone.
+    """
+    extra = require_connection(ledger.kafka, _KAFKA_EXAMPLE).extra
+    mechanism = str(extra.get("sasl.mechanism") or extra.get("sasl.mechanisms") or "")
+    by_itself = extra.get("sasl.oauthbearer.method") == "oidc" or "enable.sasl.oauthbearer.unsecure.jwt" in extra
+    if "oauth_cb" in extra or (mechanism.upper() == "OAUTHBEARER" and not by_itself):
+        raise SettingsError(
+            f"connection {ledger.kafka}: Airflow's Kafka provider makes the token that its Extra asks for, "
+            "in a task, so this command can't ask the broker. Trigger a run: its log tells what is wrong"
+        )
+    # Callbacks that are named as text are the provider's to resolve; looking needs none of them.
+    usable = {key: value for key, value in extra.items() if key not in CALLBACK_KEYS}
+    return KafkaSettings(ledger.kafka, usable)
+
+
+def warehouse_connection(ledger: Ledger) -> Connection:
+    """Look the warehouse connection up; the default one may be missing, as in a DAG run.
+
+    Raises:
+        TopicLedgerError: It is missing though another one was asked for, or it is unreadable.
+    """
+    conn_id = ledger.warehouse
+    found = find_connection(conn_id)
+    if found is not None:
+        return found
+    if conn_id != WAREHOUSE_CONN_ID:
+        require_connection(conn_id, _WAREHOUSE_EXAMPLE)
+    path = airflow_home() / "warehouse" / "topicledger.duckdb"
+    typer.echo(f"note     {conn_id} is not defined: looking at {path}, as a DAG run here would", err=True)
+    return Connection(conn_id, "duckdb", host=str(path.absolute()))
+
+
+def staging_connection(ledger: Ledger) -> Connection | None:
+    """Look the connection of a staging root in S3 up; None where the root is a folder.
+
+    Raises:
+        TopicLedgerError: It is missing or unreadable.
+    """
+    place = ledger.pipeline.staging_dir
+    return require_connection(ledger.staging, _STAGING_EXAMPLE) if in_s3(place) else None
 
 
 def _variable(conn_id: str) -> str:
