@@ -10,7 +10,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from topicledger.columns import Column, columns_of
+from topicledger.columns import Column
+from topicledger.event_fields import columns_of
 from topicledger.pipeline import Check, Pipeline
 
 

@@ -10,8 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from topicledger.columns import Column, columns_of
+    from topicledger.columns import Column
     from topicledger.errors import IntegrityError, RejectedRecord, RetriableError, SettingsError, TopicLedgerError
+    from topicledger.event_fields import columns_of
+    from topicledger.field_types import Digits, EpochMicros, EpochMillis, EpochSeconds
     from topicledger.formats import Json
     from topicledger.pipeline import Check, Pipeline
 
@@ -20,6 +22,10 @@ __version__ = "0.1.0"
 __all__ = [
     "Check",
     "Column",
+    "Digits",
+    "EpochMicros",
+    "EpochMillis",
+    "EpochSeconds",
     "IntegrityError",
     "Json",
     "Pipeline",
@@ -34,7 +40,11 @@ _MODULES = {
     "Check": "pipeline",
     "Pipeline": "pipeline",
     "Column": "columns",
-    "columns_of": "columns",
+    "Digits": "field_types",
+    "EpochMicros": "field_types",
+    "EpochMillis": "field_types",
+    "EpochSeconds": "field_types",
+    "columns_of": "event_fields",
     "Json": "formats",
 }
 

@@ -13,6 +13,9 @@ class Json:
     asks_registry: ClassVar[bool] = False
     """Whether a schema registry is asked for schemas."""
 
+    is_text: ClassVar[bool] = True
+    """Whether a value that is an event is UTF-8, with no number but finite ones."""
+
 
 Format = Json
 """Every format there is."""

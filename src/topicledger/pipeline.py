@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
-from topicledger.columns import COLUMN_TYPES, Column, columns_of, is_column_type
+from topicledger.columns import COLUMN_TYPES, Column, is_column_type
 from topicledger.errors import SettingsError
+from topicledger.event_fields import columns_of, typed
 from topicledger.formats import Format, Json
 
 if TYPE_CHECKING:
@@ -25,6 +26,17 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
 _NAME = re.compile(r"[\w.-]{1,250}\Z")
 _SYSTEM_COLUMNS = frozenset(["ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"])
 """Names that PostgreSQL gives no other column, even quoted. Reserved words are fine: every name is quoted."""
+UNKNOWN_FIELDS = "_unknown_fields"
+_KEPT = {
+    "unknown": Column(UNKNOWN_FIELDS, "json", nullable=True),
+    "raw": Column("_kafka_value", "bytes"),
+    "key": Column("_kafka_key", "text", nullable=True),
+    "key_bytes": Column("_kafka_key_bytes", "bytes", nullable=True),
+    "headers": Column("_kafka_headers", "json"),
+    "topic": Column("_kafka_topic", "text"),
+}
+"""What else of a record may be kept, in the columns' order. A key as text has what isn't UTF-8 spelled out."""
+
 _LONGEST_WAIT_S = 86_400
 _JSON = Json()
 _DERIVED: Any = None
@@ -65,6 +77,8 @@ class Pipeline:
             costs next to nothing a record. It must not drop or reorder. None: the fields go into the table as they are.
         checks: Rules for text fields beyond the event type's own.
         format: In which format the records are.
+        keep: What else of a record goes into columns of its own: `unknown` (the fields that the event type doesn't
+            have, as JSON), `raw` (the value), `key` (as text), `key_bytes`, `headers`, `topic`.
         origin: Where the very first run starts: `earliest` or `latest`.
         max_records: A cap on the offsets that one run reads, or None.
         error_budget: Share of one batch's records, from 0 to 1, that may become dead letters; beyond it nothing of
@@ -91,6 +105,7 @@ class Pipeline:
     clean: CleanUp | None = None
     checks: tuple[Check, ...] = ()
     format: Format = _JSON
+    keep: tuple[str, ...] = ()
     origin: Literal["earliest", "latest"] = "earliest"
     max_records: int | None = None
     error_budget: float | None = None
@@ -124,6 +139,9 @@ class Pipeline:
             raise SettingsError(f"pipeline {self.name}: clean is {self.clean!r:.100}: use a function, or None for none")
         if not isinstance(self.format, Format):
             raise SettingsError(f"pipeline {self.name}: format is {self.format!r:.100}: use Json()")
+        keep: object = self.keep
+        if not isinstance(keep, tuple | list) or not set(keep) <= _KEPT.keys():
+            raise SettingsError(f"pipeline {self.name}: keep is {self.keep!r:.100}: use some of {', '.join(_KEPT)}")
         self._require_policies()
 
     def _derive(self, argument: str, derived: Callable[[], object]) -> None:
@@ -144,6 +162,9 @@ class Pipeline:
                     "ends with a comma where it has one alone"
                 )
         for column in self.columns:
+            _require_identifier(column.name)
+        object.__setattr__(self, "columns", tuple(typed(self.event, column) for column in self.columns))
+        for column in self.columns:
             self._require_column(column)
         for check in self.checks:
             if not all(isinstance(text, str) for text in (check.field, check.pattern, check.sentence)):
@@ -161,7 +182,6 @@ class Pipeline:
             raise SettingsError(f"the key {self.key!r} is not one of the columns, or may be NULL")
 
     def _require_column(self, column: Column) -> None:
-        _require_identifier(column.name)
         if column.name.startswith("_"):
             raise SettingsError("column names that start with an underscore belong to the engine")
         if column.name.lower() in _SYSTEM_COLUMNS:
@@ -215,6 +235,17 @@ class Pipeline:
             raise SettingsError(f"staging_dir {self.staging_dir!r} is not an absolute path, nor s3://bucket/prefix")
         if not _is_within(self.transaction_wait_s, _LONGEST_WAIT_S):
             raise SettingsError(f"transaction_wait_s is {self.transaction_wait_s!r}: use seconds, up to a day")
+
+    @property
+    def kept(self) -> tuple[Column, ...]:
+        """The columns of what else is kept of a record, behind the pipeline's own."""
+        kept = {**_KEPT, "raw": replace(_KEPT["raw"], type="text")} if self.format.is_text else _KEPT
+        return tuple(column for name, column in kept.items() if name in self.keep)
+
+    @property
+    def stored(self) -> tuple[Column, ...]:
+        """All columns of the rows table but for the engine's own."""
+        return (*self.columns, *self.kept)
 
     @property
     def dead_letter_table(self) -> str:

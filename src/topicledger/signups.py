@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
-from topicledger.columns import Column, columns_of
+from topicledger.columns import Column
+from topicledger.event_fields import columns_of
 from topicledger.pipeline import Check, Pipeline
 
 if TYPE_CHECKING:

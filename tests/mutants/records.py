@@ -71,8 +71,8 @@ RECORDS = (
     Mutant(
         "bounds hold before the clean-up only",
         ("step 11", "records"),
-        "if name in changed:",
-        "if False:",
+        "if name in changed:\n                find_out_of_bounds(",
+        "if False:\n                find_out_of_bounds(",
         ("unit/test_judge.py::test_rules_hold_for_what_the_clean_up_makes",),
     ),
     Mutant(

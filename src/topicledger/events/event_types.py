@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,45 +10,38 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import inspect
 
-from topicledger.columns import PLAIN_DECIMAL, arrow_type, event_fields
+from topicledger.columns import Column, arrow_type, staged_type
 from topicledger.errors import SettingsError
+from topicledger.event_fields import EventField, described, event_fields, field_of
 from topicledger.pipeline import Pipeline
 
 _BOUNDS = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern")
 
 
-def columns_schema(pipeline: Pipeline) -> pa.Schema:
+def clean_schema(pipeline: Pipeline) -> pa.Schema:
     """The Arrow schema of the pipeline's clean columns."""
     return pa.schema([pa.field(c.name, arrow_type(c.type), nullable=c.nullable) for c in pipeline.columns])
 
 
-def field_types(pipeline: Pipeline) -> dict[str, pa.DataType]:
-    """Give the Arrow type of each of the event's fields, by the field's name.
+def staged_schema(columns: Sequence[Column]) -> pa.Schema:
+    """The Arrow schema of columns in a staged file."""
+    return pa.schema([pa.field(c.name, staged_type(c.type), nullable=c.nullable) for c in columns])
 
-    A field that isn't flat (a list, an object, bytes) has none: it doesn't reach the clean-up.
+
+def used_fields(pipeline: Pipeline) -> Mapping[str, EventField]:
+    """The fields that become arrays, by their path: the event's own, and the nested ones that are asked for.
 
     Raises:
         SettingsError: msgspec can't decode the event, or a check or a column asks of a field what it can't give.
     """
-    columns = {column.name: column for column in pipeline.columns}
-    types: dict[str, pa.DataType] = {}
-    for field in event_fields(pipeline.event):
-        column = columns.get(field.name)
-        if column is not None and field.nullable and not column.nullable:
-            raise SettingsError(
-                f"pipeline {pipeline.name}: the field {field.name} may be null, its column may not: declare the column "
-                "with nullable=True, or the field without None"
-            )
-        if field.type is not None:
-            utc = any(getattr(member, "tz", None) is False for member in field.members)
-            exact = column.type if column and column.type.startswith("decimal") else PLAIN_DECIMAL
-            kind = exact if field.type == PLAIN_DECIMAL else field.type
-            types[field.name] = pa.timestamp("us") if utc else arrow_type(kind)
+    fields = {field.path: field for field in event_fields(pipeline.event)}
     for check in pipeline.checks:
-        if types.get(check.field) != pa.string():
+        field = field_of(pipeline.event, Column(check.field))
+        if field is None or field.type != "text":
             raise SettingsError(
                 f"pipeline {pipeline.name} checks {check.field!r}, which is no text field of {pipeline.event.__name__}"
             )
+        fields[field.path] = field
         try:
             pc.match_substring_regex(pa.array([""]), check.pattern)
         except pa.ArrowException as error:
@@ -56,7 +49,52 @@ def field_types(pipeline: Pipeline) -> dict[str, pa.DataType]:
                 f"pipeline {pipeline.name}: the pattern {check.pattern!r:.200} for {check.field} isn't valid RE2, "
                 f"which has no look-around and no back references: {error}. Correct the pattern"
             ) from error
-    return types
+    for column in pipeline.columns:
+        field = field_of(pipeline.event, column)
+        if field is None:
+            continue
+        if field.nullable and not column.nullable:
+            raise SettingsError(
+                f"pipeline {pipeline.name}: the field {field.path} may be null, its column may not: declare the column "
+                "with nullable=True, or the field without None"
+            )
+        if field.type.startswith("decimal") and column.type.startswith("decimal"):
+            field = field._replace(type=column.type)
+        fields[field.path] = field
+    return fields
+
+
+def field_type(field: EventField) -> pa.DataType:
+    """The Arrow type in which a field reaches the clean-up and the columns; that of a nested one is text, its JSON."""
+    utc = any(getattr(member, "tz", None) is False for member in field.members if not field.epoch)
+    return pa.timestamp("us") if utc and field.type == "timestamptz" else arrow_type(field.type)
+
+
+def nested_type(kind: inspect.Type, within: tuple[type, ...] = ()) -> pa.DataType | None:
+    """The Arrow type in which the clean-up sees a nested field: structs and lists.
+
+    Args:
+        kind: The field's type.
+        within: The structs that it lies in.
+
+    Returns:
+        None where it has none (an object of any keys, a union, what contains itself): the clean-up sees its JSON.
+    """
+    field = described("", kind, unset=False)
+    if field.type != "json":
+        return _NUMBERS[field.epoch] if field.epoch else field_type(field)
+    member = field.members[0] if len(field.members) == 1 else None
+    if isinstance(member, inspect.CollectionType):
+        items = nested_type(member.item_type, within)
+        return None if items is None else pa.list_(items)
+    if isinstance(member, inspect.StructType) and not member.array_like and member.cls not in within:
+        inner = {one.encode_name: nested_type(one.type, (*within, member.cls)) for one in member.fields}
+        fields = [pa.field(name, kind) for name, kind in inner.items() if kind is not None]
+        return pa.struct(fields) if 0 < len(fields) == len(inner) else None
+    return None
+
+
+_NUMBERS: Mapping[str, pa.DataType] = {"s": pa.float64(), "ms": pa.int64(), "us": pa.int64()}
 
 
 def depends_on_values(given: pa.DataType, column: pa.DataType) -> bool:
@@ -69,7 +107,8 @@ def depends_on_values(given: pa.DataType, column: pa.DataType) -> bool:
         or (pa.types.is_floating(given) and pa.types.is_integer(column))
         or (pa.types.is_decimal(given) and not pa.types.is_string(column))
         or (given in (pa.int64(), pa.uint64()) and pa.types.is_floating(column))
-        or (pa.types.is_timestamp(given) and pa.types.is_date(column))
+        or (pa.types.is_timestamp(given) and (pa.types.is_date(column) or pa.types.is_time(column)))
+        or (pa.types.is_binary(given) and pa.types.is_string(column))
     )
 
 
@@ -82,65 +121,19 @@ def _loses_digits(given: pa.DataType, column: pa.DataType) -> bool:
     return bool(before_point > column.precision - column.scale or behind_point > column.scale)
 
 
-def strict_type(pipeline: Pipeline) -> type[msgspec.Struct]:
-    """The event type, but that it refuses fields which it doesn't have.
-
-    Raises:
-        SettingsError: The event type can't be derived from.
-    """
-    event, config = pipeline.event, pipeline.event.__struct_config__
-    try:
-        # The tag as it is: one that is made of the class's name would be another for this class.
-        return msgspec.defstruct(
-            event.__name__,
-            [],
-            bases=(event,),
-            module=event.__module__,
-            tag=config.tag,
-            tag_field=config.tag_field,
-            forbid_unknown_fields=True,
-        )
-    except Exception as error:  # whatever its own `__init_subclass__` raises
-        raise SettingsError(
-            f"pipeline {pipeline.name}: no class can be derived from the event type {event.__name__}, which the judge "
-            f"does to find unknown fields: {type(error).__name__}: {error}. Let it be derived from without arguments"
-        ) from error
-
-
-def plain_values(event: type[msgspec.Struct]) -> Mapping[str, Callable[[Any], Any]]:
-    """How the values that aren't Arrow's own become such, by the field's name; NULL aside."""
-    plain: dict[str, Callable[[Any], Any]] = {}
-    for field in event_fields(event):
-        if any(isinstance(member, inspect.EnumType) for member in field.members):
-            plain[field.name] = lambda value: getattr(value, "value", value)
-        elif field.type == "uuid":
-            plain[field.name] = str
-    return plain
-
-
-def unset_names(event: type[msgspec.Struct]) -> frozenset[str]:
-    """The fields that have `msgspec.UNSET` where a record doesn't have them; a column has NULL."""
-    return frozenset(field.name for field in msgspec.structs.fields(event) if field.default is msgspec.UNSET)
-
-
-def encoded_names(event: type[msgspec.Struct]) -> frozenset[str]:
-    """The names that the event's fields have in JSON, and its tag's."""
-    names = {field.encode_name for field in msgspec.structs.fields(event)}
-    tag_field = event.__struct_config__.tag_field
-    return frozenset(names if tag_field is None else {*names, tag_field})
-
-
 def bounded_columns(pipeline: Pipeline) -> Mapping[str, Any]:
     """The types of the fields with a bound, length or pattern (`msgspec.Meta`), where a column has their name and type.
 
     What the clean-up makes of such a field has to stay within them.
     """
-    columns, kinds = columns_schema(pipeline), field_types(pipeline)
+    columns = clean_schema(pipeline)
     types = {field.name: field.type for field in msgspec.structs.fields(pipeline.event)}
     return {
-        field.name: types[field.name]
+        field.path: types[field.path]
         for field in event_fields(pipeline.event)
-        if field.name in columns.names
-        and kinds.get(field.name) == columns.field(field.name).type
+        if field.path in columns.names
+        and field.type != "json"
+        and not field.epoch
+        and field_type(field) == columns.field(field.path).type
         and any(getattr(member, bound, None) is not None for member in field.members for bound in _BOUNDS)
     }

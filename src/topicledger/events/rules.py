@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -19,6 +21,11 @@ _FIRST_DAY = -719_162
 _LAST_DAY = 2_932_896
 # PostgreSQL's index takes 2,704 at most; the limit is the same for all warehouses.
 _KEY_BYTES = 2_000
+# PostgreSQL's numbers have 16,383 behind the point. What the pattern finds may also be a text.
+_MOST_DIGITS = 9_999
+_PERHAPS_UNSTORABLE = r"\\u0000|[0-9]{1000}|[0-9][eE][+-]?[0-9]{4}"
+_TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"')
+_NUMBERS = re.compile(r"-?[0-9][0-9.eE+-]*")
 UUID = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 Broken = dict[int, RejectedRecord]
@@ -69,6 +76,41 @@ def find_unstorable(arrays: Mapping[str, pa.Array[Any]], broken: Broken) -> None
             _find_outside(name, array.cast(pa.int64()), (_FIRST_US, _LAST_US), broken)
         elif pa.types.is_date32(array.type):
             _find_outside(name, array.cast(pa.int32()), (_FIRST_DAY, _LAST_DAY), broken)
+
+
+def find_no_json(name: str, array: pa.Array[Any], broken: Broken) -> None:
+    """Find the texts that aren't JSON; NULL passes."""
+    for row, text in enumerate(array.to_pylist()):
+        try:
+            msgspec.json.decode(text or "null")
+        except (msgspec.MsgspecError, RecursionError) as error:
+            sentence = storable(f"{name} {text!r:.200} isn't JSON after the clean-up: {error}")
+            broken.setdefault(row, RejectedRecord("invalid_event", sentence))
+
+
+def find_unstorable_json(name: str, array: pa.Array[Any], broken: Broken) -> None:
+    """Find the JSON that a text may be, but not every table's JSON."""
+    for row in _rows(pc.match_substring_regex(array, _PERHAPS_UNSTORABLE)):
+        if row not in broken:
+            if _has_nul(array[row].as_py()):
+                message = f"{name} contains U+0000, which no table can hold"
+                broken[row] = RejectedRecord("nul_character", message)
+            elif _has_wide_number(array[row].as_py()):
+                message = f"{name} has a number of more than {_MOST_DIGITS} digits before or behind the point"
+                broken[row] = RejectedRecord("out_of_range", message)
+
+
+def _has_nul(document: str) -> bool:
+    # A backslash that is escaped itself begins nothing.
+    return "\\u0000" in document.replace("\\\\", "")
+
+
+def _has_wide_number(document: str) -> bool:
+    for number in map(Decimal, _NUMBERS.findall(_TEXTS.sub("", document))):
+        exponent = number.as_tuple().exponent
+        if number.adjusted() > _MOST_DIGITS or (isinstance(exponent, int) and exponent < -_MOST_DIGITS):
+            return True
+    return False
 
 
 def find_long_key(name: str, key: pa.Array[Any], broken: Broken) -> None:

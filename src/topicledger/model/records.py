@@ -20,8 +20,8 @@ class Chunk:
         offsets: Offset of each record.
         timestamps_ms: Kafka's timestamp in milliseconds since 1970, or None when it has none.
         values: The value, or None for a tombstone.
-        key: Gives the key of the record at an index; only asked for dead letters.
-        headers: Gives its headers; only asked for dead letters.
+        key: Gives the key of the record at an index; asked for dead letters, and where it is kept.
+        headers: Gives its headers; asked for dead letters, and where it is kept.
         jumps: Intervals of the plan, found since the last chunk, in which there is no record.
     """
 

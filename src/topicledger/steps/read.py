@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from topicledger.connection import Connection
 from topicledger.crash_points import crash_point
 from topicledger.cycle_search import seldom_collected
+from topicledger.events.event_types import staged_schema
 from topicledger.events.judge import Judge
 from topicledger.kafka.reader import RangeReader
 from topicledger.kafka.settings import KafkaSettings
@@ -57,7 +58,7 @@ def stage_slice(work: Slice) -> StagedFile:
         SettingsError: A grant is missing, credentials are wrong, or the pipeline's clean-up fails.
     """
     judge, plan = Judge(work.pipeline, work.registry), work.plan
-    with PartWriter(work.root, work.stem, judge.columns, work.pipeline.staging_format) as part:
+    with PartWriter(work.root, work.stem, staged_schema(work.pipeline.stored), work.pipeline.staging_format) as part:
         stage_jumps(part, [OffsetRange(r.partition, r.start, r.start + r.gap) for r in plan.ranges if r.gap], "gap")
         with seldom_collected(), RangeReader(work.kafka, plan, work.group_id, work.receipt) as reader:
             stager = Stager(judge, part)

@@ -10,11 +10,14 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from topicledger.columns import Column
 from topicledger.errors import RejectedRecord
+from topicledger.events.field_arrays import as_hex
 from topicledger.events.judge import Judge
 from topicledger.model.plan import OffsetRange
 from topicledger.model.records import Chunk, Headers
 from topicledger.model.tally import Tally
+from topicledger.pipeline import UNKNOWN_FIELDS
 from topicledger.staged_files.schemas import MILLISECONDS
 from topicledger.staged_files.writer import PartWriter
 
@@ -34,6 +37,7 @@ class Stager:
     def __init__(self, judge: Judge, part: PartWriter) -> None:
         self._judge = judge
         self._part = part
+        self._kept = [column for column in judge.pipeline.kept if column.name != UNKNOWN_FIELDS]
         self.tally = Tally()
 
     def add(self, chunk: Chunk) -> None:
@@ -58,9 +62,29 @@ class Stager:
         rejected = [(live[index], reason) for index, reason in judged.rejected]
         if judged.columns.num_rows:
             others = [*tombstones, *(index for index, _ in rejected)]
-            self._part.rows.write([*judged.columns.columns, *_without(others, coordinates)])
+            kept = self._kept_columns(chunk, others)
+            self._part.rows.write([*judged.columns.columns, *kept, *_without(others, coordinates)])
         if rejected:
             self._add_dead_letters(chunk, rejected, coordinates)
+
+    def _kept_columns(self, chunk: Chunk, others: Sequence[int]) -> list[pa.Array[Any]]:
+        """What else the pipeline keeps of the records that became rows."""
+        if not self._kept:
+            return []
+        no_rows = frozenset(others)
+        rows = [index for index in range(len(chunk.values)) if index not in no_rows]
+        return [pa.array(self._kept_values(column, chunk, rows), pa.string()) for column in self._kept]
+
+    def _kept_values(self, column: Column, chunk: Chunk, rows: Sequence[int]) -> Sequence[str | bytes | None]:
+        match column.name:
+            case "_kafka_topic":
+                return [self._judge.pipeline.topic] * len(rows)
+            case "_kafka_headers":
+                return [_headers(chunk.headers(row)) for row in rows]
+            case "_kafka_key":
+                return [_spelled(chunk.key(row)) for row in rows]
+        kept = [chunk.values[row] if column.name == "_kafka_value" else chunk.key(row) for row in rows]
+        return kept if column.type == "text" else [as_hex(value) for value in kept]
 
     def _add_dead_letters(
         self, chunk: Chunk, rejected: Sequence[tuple[int, RejectedRecord]], coordinates: Sequence[pa.Array[Any]]
@@ -91,6 +115,11 @@ def stage_jumps(part: PartWriter, jumps: Sequence[OffsetRange], kind: str) -> No
             pa.array([kind] * len(jumps), pa.string()),
         ]
         part.jumps.write(columns)
+
+
+def _spelled(key: bytes | None) -> str | None:
+    """A key as text; what isn't UTF-8 is spelled out, and U+0000 too, which no table can hold."""
+    return None if key is None else key.decode(errors="backslashreplace").replace("\0", "\\0")
 
 
 def _coordinates(chunk: Chunk) -> Sequence[pa.Array[Any]]:

@@ -196,7 +196,7 @@ class DuckdbSession:
         """Copy a staged stream to its end, as Arrow's batches, block by block."""
         self._allow(block_bytes)
         batches: StagedBatches | None = None
-        picked = ", ".join(f"CAST({quoted(column.name)} AS {DUCKDB.type_of(column.type)})" for column in columns)
+        picked = ", ".join(map(_picked, columns))
         try:
             batches = StagedBatches(stream, columns, block_bytes)
             self._connection.register("topicledger_staged_batches", batches.reader())
@@ -263,3 +263,8 @@ class DuckdbSession:
             yield
         except duckdb.Error as error:
             raise self._failed(error) from error
+
+
+def _picked(column: Column) -> str:
+    name = quoted(column.name)
+    return f"unhex({name}[3:])" if column.type == "bytes" else f"CAST({name} AS {DUCKDB.type_of(column.type)})"

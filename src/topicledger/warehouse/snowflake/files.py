@@ -76,6 +76,12 @@ def _picked(value: str, column: Column) -> str:
         return f"TO_TIMESTAMP_TZ(CAST({value} AS NUMBER(38,0)), 6)"
     if column.type == "date":
         return f"TO_DATE(CAST({value} AS VARCHAR), 'YYYY-MM-DD')"
+    if column.type == "time":
+        return f"TO_TIME(CAST({value} AS VARCHAR))"
+    if column.type == "bytes":
+        return f"TO_BINARY(SUBSTR(CAST({value} AS VARCHAR), 3), 'HEX')"
+    if column.type == "json":
+        return SNOWFLAKE.to_json.format(f"CAST({value} AS VARCHAR)")
     if column.type.startswith("decimal"):
         value = f"CAST({value} AS VARCHAR)"
     return f"CAST({value} AS {SNOWFLAKE.type_of(column.type)})"
@@ -89,7 +95,7 @@ def _prepared(batch: pa.RecordBatch, columns: Sequence[Column]) -> pa.RecordBatc
 def _as_written(array: pa.Array[Any], column: Column) -> pa.Array[Any]:
     if column.type == "timestamptz":
         return array.cast(pa.int64())
-    if column.type == "date" or column.type.startswith("decimal"):
+    if column.type in ("date", "time") or column.type.startswith("decimal"):
         return array.cast(pa.string())
     if column.type == "uuid":
         return _canonical(array, column.name)

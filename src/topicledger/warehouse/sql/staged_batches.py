@@ -8,7 +8,7 @@ from typing import BinaryIO
 import pyarrow as pa
 from pyarrow import csv
 
-from topicledger.columns import Column, arrow_type
+from topicledger.columns import Column, staged_type
 from topicledger.errors import IntegrityError
 from topicledger.warehouse.contract import TypedStream
 
@@ -44,7 +44,7 @@ class StagedBatches:
                 repeat="consume",
             )
 
-        self._schema = pa.schema([pa.field(column.name, arrow_type(column.type)) for column in columns])
+        self._schema = pa.schema([pa.field(column.name, staged_type(column.type)) for column in columns])
 
     def reader(self) -> pa.RecordBatchReader:
         """The batches, once; of the same types whatever the file's format."""
@@ -67,7 +67,7 @@ def _parsed(stream: BinaryIO, columns: Sequence[Column], block_bytes: int) -> cs
         read_options=csv.ReadOptions(block_size=min(max(_SMALLEST_BLOCK_BYTES, 2 * block_bytes), _LARGEST_BLOCK_BYTES)),
         parse_options=csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(
-            column_types={column.name: arrow_type(column.type) for column in columns},
+            column_types={column.name: staged_type(column.type) for column in columns},
             null_values=[""],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,

@@ -41,8 +41,9 @@ class StagedSql:
         self._tables = tables
         self._dialect = dialect
         self._key = dialect.quoted(pipeline.key)
-        self._columns = [dialect.quoted(column.name) for column in pipeline.columns]
-        self.rows = self._table("rows", (*pipeline.columns, *STAMPED))
+        self._columns = [dialect.quoted(column.name) for column in pipeline.stored]
+        self._own_columns = self._columns[: len(pipeline.columns)]
+        self.rows = self._table("rows", (*pipeline.stored, *STAMPED))
         self.dead_letters = self._table("dead_letters", (*dead_letter_columns("text"), *STAMPED))
         self.tombstones = self._table("tombstones", COORDINATES)
         self.jumps = self._table("jumps", JUMPS)
@@ -223,7 +224,7 @@ class StagedSql:
     def count_conflicts(self) -> str:
         """Yield how many duplicates differ in a column of the pipeline from the row that won."""
         differs = " OR ".join(
-            f"t.{column} IS DISTINCT FROM s.{column}" for column in self._columns if column != self._key
+            f"t.{column} IS DISTINCT FROM s.{column}" for column in self._own_columns if column != self._key
         )
         return f"""
             SELECT COUNT(*) FROM {self._duplicates.sql} d
