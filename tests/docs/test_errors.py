@@ -6,7 +6,7 @@ import ast
 import re
 
 from tests.docs.messages import all_templates, raised
-from tests.docs.pages import first_spans, parsed, read, section, spans, table, tables
+from tests.docs.pages import ROOT, first_spans, parsed, read, section, spans, table, tables
 from topicledger import errors
 from topicledger.errors import AGAIN, IntegrityError, RetriableError
 from topicledger.report.failure import told

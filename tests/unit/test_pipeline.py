@@ -210,9 +210,7 @@ def test_what_is_kept() -> None:
         Column("_kafka_topic", "text"),
     )
     for keep in ("key", ("keys",), None):
-        with pytest.raises(
-            SettingsError, match=r"keep is .*: use some of unknown, raw, key"
-        ):
+        with pytest.raises(SettingsError, match=r"keep is .*: use some of unknown, raw, key"):
             Pipeline("payments", Payment, key="ref", keep=keep)  # type: ignore[arg-type]
 
 
