@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from topicledger.connection import Connection
 from topicledger.errors import RejectedRecord
+from topicledger.events.envelopes import unwrapping
 from topicledger.events.json_decoding import JsonDecoding
 from topicledger.pipeline import Pipeline
 
@@ -46,5 +47,6 @@ def open_decoding(pipeline: Pipeline, registry: Connection | None) -> Decoding:
         pipeline: The declaration.
         registry: The schema registry, for a format that asks one.
     """
-    del pipeline, registry
-    return JsonDecoding()
+    del registry
+    envelope = pipeline.format.envelope
+    return JsonDecoding(unwrapping(envelope, pipeline.event) if envelope else None)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from topicledger.errors import RejectedRecord
+from topicledger.events.envelopes import Unwrap
 from topicledger.events.rejections import rejection
 
 E = TypeVar("E", bound=msgspec.Struct)
@@ -19,18 +20,31 @@ _MOST_BEHIND_POINT = 9_999
 
 
 class JsonDecoding:
-    """Implements `topicledger.events.decoding.Decoding`."""
+    """Implements `topicledger.events.decoding.Decoding`.
+
+    Args:
+        unwrap: Takes the envelope off a value; None: it has none.
+    """
+
+    def __init__(self, unwrap: Unwrap | None = None) -> None:
+        self._unwrap = unwrap
 
     def decoder(self, event: type[E]) -> Callable[[bytes], E]:
         """What makes an event of a value; where the event type leaves a number open, its digits are kept."""
-        return msgspec.json.Decoder(event, float_hook=_exact).decode
+        decode, unwrap = msgspec.json.Decoder(event, float_hook=_exact).decode, self._unwrap
+        return decode if unwrap is None else lambda value: decode(unwrap(value))
 
     def document(self, value: bytes) -> Any:
         """The value as it is, numbers exact."""
-        return _decode(value)
+        return _decode(value if self._unwrap is None else self._unwrap(value))
 
     def rejection(self, value: bytes, error: Exception, *, by_event: bool) -> RejectedRecord:
         """Say why a value isn't an event."""
+        if self._unwrap is not None and type(error) is msgspec.DecodeError:
+            try:
+                _decode(value)
+            except msgspec.MsgspecError as of_the_whole:  # which says where in the value it is
+                error = of_the_whole
         return rejection(value, error, by_event=by_event)
 
 

@@ -20,6 +20,8 @@ def rejection(value: bytes, error: Exception, *, by_event: bool = False) -> Reje
         error: What the decoder raised.
         by_event: Whether it comes from the event type's own code, such as `__post_init__`, and not from the decoder.
     """
+    if isinstance(error, RejectedRecord):
+        return error
     if not value:
         return RejectedRecord("empty_value", "the value has no bytes; a JSON object was expected")
     if type(error) is msgspec.ValidationError:
