@@ -39,12 +39,15 @@ def disk_failed(
     """
     where = f"{doing} in {folder}: {error.strerror or error}"
     if isinstance(error, PermissionError):
-        return SettingsError(f"{where}: grant this user access, or set another folder")
+        return SettingsError(f"{where}: grant this user access, or set another folder", code="folder-denied")
     other = ", or set TMPDIR" if temporary else ""
     if error.errno not in FULL:
-        return RetriableError(f"{where} (errno {error.errno}): {lost}; look at the file system{other}")
+        return RetriableError(
+            f"{where} (errno {error.errno}): {lost}; look at the file system{other}", code="disk-failing"
+        )
     return RetriableError(
-        f"{where} (errno {error.errno}), {free_in(folder)}: {lost}; free space or inodes on that disk{other}"
+        f"{where} (errno {error.errno}), {free_in(folder)}: {lost}; free space or inodes on that disk{other}",
+        code="disk-full",
     )
 
 

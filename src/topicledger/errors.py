@@ -8,11 +8,13 @@
       RejectedRecord         this one record becomes a dead letter; never leaves the consume step
 
 A message says what happened, with the values, and what to mend; what to repeat then is a value, since by what it is
-repeated only the caller knows. It never holds a secret.
+repeated only the caller knows. It never holds a secret. Each kind of failure has a code, under which docs/operations.md
+explains it: wherever the error is shown, it ends with that.
 """
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -33,6 +35,7 @@ class TopicLedgerError(Exception):
 
     Args:
         message: What happened, with the values, and what to mend, without a full stop.
+        code: What kind of failure it is, such as `topic-recreated`: an anchor of docs/operations.md, never used anew.
         repeat: What is repeated then; None where that isn't the next step.
         topic: The topic, where it applies.
         partition: The partition, where it applies.
@@ -41,6 +44,7 @@ class TopicLedgerError(Exception):
     """
 
     retriable: ClassVar[bool] = False
+    code: str
     repeat: Repeat | None = None
     topic: str | None = None
     partition: int | None = None
@@ -51,6 +55,7 @@ class TopicLedgerError(Exception):
         self,
         message: str,
         *,
+        code: str,
         repeat: Repeat | None = None,
         topic: str | None = None,
         partition: int | None = None,
@@ -58,6 +63,7 @@ class TopicLedgerError(Exception):
         batch_id: str | None = None,
     ) -> None:
         super().__init__(message)
+        self.code = code
         self.repeat = repeat or type(self).repeat
         self.topic = topic
         self.partition = partition
@@ -66,14 +72,16 @@ class TopicLedgerError(Exception):
 
     @property
     def message(self) -> str:
-        """What happened and what to mend, without what is repeated."""
+        """What happened and what to mend, without what is repeated and without the code."""
         return str(self.args[0])
 
     def __str__(self) -> str:
-        return f"{self.message}. {AGAIN[self.repeat]}" if self.repeat in AGAIN else self.message
+        said = f"{self.message}. {AGAIN[self.repeat]}" if self.repeat in AGAIN else self.message
+        return f"{said} [{self.code}]"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), self.args, self.__dict__)
+        # Past __init__: what it was given is in __dict__.
+        return (copyreg.__newobj__, (type(self), *self.args), self.__dict__)  # type: ignore[attr-defined]
 
 
 class SettingsError(TopicLedgerError):
@@ -104,7 +112,7 @@ class RejectedRecord(TopicLedgerError):  # noqa: N818 - a verdict on a record, n
     def __init__(self, reason: str, message: str) -> None:
         # Made for each dead letter: that it has no coordinates is the class's to know, not set each time.
         Exception.__init__(self, message)
-        self.reason = reason
+        self.reason = self.code = reason
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (self.reason, *self.args), self.__dict__)
+    def __str__(self) -> str:
+        return self.message

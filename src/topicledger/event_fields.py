@@ -82,7 +82,8 @@ def typed(event: type[msgspec.Struct], column: Column) -> Column:
     if field is None:
         raise SettingsError(
             f"the column {column.name} has no type, and the event type {event.__name__} no field {column.source}: "
-            "declare the type, or the field"
+            "declare the type, or the field",
+            code="column-without-type",
         )
     return replace(column, type=field.type, nullable=field.nullable)
 
@@ -101,7 +102,8 @@ def field_of(event: type[msgspec.Struct], column: Column) -> EventField | None:
     if found is None and column.field:
         raise SettingsError(
             f"the column {column.name} is of the field {column.field}, which the event type {event.__name__} doesn't "
-            "have: name a field, and with points one of a struct in it, such as customer.id"
+            "have: name a field, and with points one of a struct in it, such as customer.id",
+            code="column-without-field",
         )
     return found
 
@@ -118,7 +120,8 @@ def event_fields(event: type[msgspec.Struct]) -> tuple[EventField, ...]:
         info = inspect.type_info(event)
     except Exception as error:  # a name that isn't there, a union that can't be told apart, whatever msgspec refuses
         raise SettingsError(
-            f"the event type {event.__name__} can't be decoded: {type(error).__name__}: {error}. Correct its fields"
+            f"the event type {event.__name__} can't be decoded: {type(error).__name__}: {error}. Correct its fields",
+            code="event-type-undecodable",
         ) from error
     fields = _fields(info, "")
     for field in fields:
@@ -126,7 +129,8 @@ def event_fields(event: type[msgspec.Struct]) -> tuple[EventField, ...]:
             if isinstance(member, inspect.CustomType):
                 raise SettingsError(
                     f"the field {field.path} of the event type {event.__name__} is a {member.cls.__name__}, which "
-                    "msgspec can't make of JSON: declare the field with a type that it can"
+                    "msgspec can't make of JSON: declare the field with a type that it can",
+                    code="field-not-json",
                 )
     return fields
 

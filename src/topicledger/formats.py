@@ -34,7 +34,10 @@ class Json:
 
     def __post_init__(self) -> None:
         if self.envelope not in (None, *get_args(Envelope)):
-            raise SettingsError(f"envelope is {self.envelope!r:.100}: use 'connect', 'debezium', or None for none")
+            raise SettingsError(
+                f"envelope is {self.envelope!r:.100}: use 'connect', 'debezium', or None for none",
+                code="envelope-invalid",
+            )
 
 
 Format = Json

@@ -32,6 +32,7 @@ class OpenedHere(Generic[_Opened]):
         if os.getpid() != self._pid:
             raise SettingsError(
                 f"{self._what} was opened in process {self._pid} and is used in its fork {os.getpid()}, where it would "
-                "hang: open it in the task that uses it, never while a file is imported"
+                "hang: open it in the task that uses it, never while a file is imported",
+                code="opened-before-fork",
             )
         return self._opened

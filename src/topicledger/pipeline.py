@@ -119,29 +119,41 @@ class Pipeline:
         self._require_texts("topic", "key", "staging_dir")
         if not _TOPIC.match(self.topic):
             raise SettingsError(
-                f"topic {self.topic!r} is not a valid Kafka topic name: use letters, digits, '.', '_' and '-'"
+                f"topic {self.topic!r} is not a valid Kafka topic name: use letters, digits, '.', '_' and '-'",
+                code="topic-name-invalid",
             )
         # A Struct is told by its fields: msgspec is imported by who declares one, and not otherwise.
         event: object = self.event
         if not isinstance(event, type) or not hasattr(event, "__struct_fields__"):
             raise SettingsError(
-                f"topic {self.topic}: its event is {event!r:.100}: declare a class derived from msgspec.Struct"
+                f"topic {self.topic}: its event is {event!r:.100}: declare a class derived from msgspec.Struct",
+                code="event-type-invalid",
             )
         self._derive("table", lambda: _table_of(self.topic))
         self._derive("name", lambda: f"{self.topic}_to_{self.table}")
         self._derive("columns", lambda: columns_of(self.event))
         self._require_texts("table", "name")
         if not _NAME.match(self.name):
-            raise SettingsError(f"name {self.name!r:.300} can't be a DAG's id: use letters, digits, '.', '_' and '-'")
+            raise SettingsError(
+                f"name {self.name!r:.300} can't be a DAG's id: use letters, digits, '.', '_' and '-'",
+                code="pipeline-name-invalid",
+            )
         self._require_columns()
         self._require_table()
         if self.clean is not None and not callable(self.clean):
-            raise SettingsError(f"pipeline {self.name}: clean is {self.clean!r:.100}: use a function, or None for none")
+            raise SettingsError(
+                f"pipeline {self.name}: clean is {self.clean!r:.100}: use a function, or None for none",
+                code="clean-not-a-function",
+            )
         if not isinstance(self.format, Format):
-            raise SettingsError(f"pipeline {self.name}: format is {self.format!r:.100}: use Json()")
+            raise SettingsError(
+                f"pipeline {self.name}: format is {self.format!r:.100}: use Json()", code="format-invalid"
+            )
         keep: object = self.keep
         if not isinstance(keep, tuple | list) or not set(keep) <= _KEPT.keys():
-            raise SettingsError(f"pipeline {self.name}: keep is {self.keep!r:.100}: use some of {', '.join(_KEPT)}")
+            raise SettingsError(
+                f"pipeline {self.name}: keep is {self.keep!r:.100}: use some of {', '.join(_KEPT)}", code="keep-invalid"
+            )
         self._require_policies()
 
     def _derive(self, argument: str, derived: Callable[[], object]) -> None:
@@ -151,7 +163,9 @@ class Pipeline:
     def _require_texts(self, *arguments: str) -> None:
         for argument in arguments:
             if not isinstance(getattr(self, argument), str):
-                raise SettingsError(f"{argument} is {getattr(self, argument)!r:.100}: use a text")
+                raise SettingsError(
+                    f"{argument} is {getattr(self, argument)!r:.100}: use a text", code="argument-not-text"
+                )
 
     def _require_columns(self) -> None:
         for argument, kind in (("columns", Column), ("checks", Check)):
@@ -159,7 +173,8 @@ class Pipeline:
             if not isinstance(given, tuple | list) or not all(isinstance(item, kind) for item in given):
                 raise SettingsError(
                     f"pipeline {self.name}: {argument} is {given!r:.100}: use a tuple of {kind.__name__}(...), which "
-                    "ends with a comma where it has one alone"
+                    "ends with a comma where it has one alone",
+                    code="argument-not-a-tuple",
                 )
         for column in self.columns:
             _require_identifier(column.name)
@@ -168,73 +183,104 @@ class Pipeline:
             self._require_column(column)
         for check in self.checks:
             if not all(isinstance(text, str) for text in (check.field, check.pattern, check.sentence)):
-                raise SettingsError(f"pipeline {self.name}: {check!r:.200} isn't made of three texts: correct it")
+                raise SettingsError(
+                    f"pipeline {self.name}: {check!r:.200} isn't made of three texts: correct it",
+                    code="check-malformed",
+                )
         names = [column.name for column in self.columns]
         folded = Counter(name.lower() for name in names)
         twice = [name for name in names if folded[name.lower()] > 1]
         if twice:
             raise SettingsError(
                 f"pipeline {self.name} declares a column twice: {', '.join(twice)}. Rename one; upper and lower case "
-                "don't tell names apart in every warehouse"
+                "don't tell names apart in every warehouse",
+                code="column-twice",
             )
         key = next((column for column in self.columns if column.name == self.key), None)
         if key is None or key.nullable:
-            raise SettingsError(f"the key {self.key!r} is not one of the columns, or may be NULL")
+            raise SettingsError(
+                f"the key {self.key!r} is not one of the columns, or may be NULL", code="key-not-a-column"
+            )
 
     def _require_column(self, column: Column) -> None:
         if column.name.startswith("_"):
-            raise SettingsError("column names that start with an underscore belong to the engine")
+            raise SettingsError(
+                "column names that start with an underscore belong to the engine", code="column-underscored"
+            )
         if column.name.lower() in _SYSTEM_COLUMNS:
             raise SettingsError(
                 f"pipeline {self.name}: the column {column.name} can't be in a table of PostgreSQL, which has a system "
-                "column of that name: rename it"
+                "column of that name: rename it",
+                code="column-name-reserved",
             )
         if not is_column_type(column.type):
             raise SettingsError(
                 f"pipeline {self.name}: the column {column.name} has the type {column.type!r:.100}: use one of "
-                f"{', '.join(COLUMN_TYPES)}"
+                f"{', '.join(COLUMN_TYPES)}",
+                code="column-type-unknown",
             )
         if not isinstance(column.nullable, bool):
             raise SettingsError(
-                f"pipeline {self.name}: the column {column.name} is nullable={column.nullable!r:.99}: use True or False"
+                f"pipeline {self.name}: the column {column.name} is nullable={column.nullable!r:.99}: use True or "
+                "False",
+                code="column-nullable-invalid",
             )
 
     def _require_table(self) -> None:
         for identifier in self.table.split("."):
             _require_identifier(identifier)
         if self.table.count(".") > 1:
-            raise SettingsError(f"table {self.table!r}: use `table` or `schema.table`")
+            raise SettingsError(f"table {self.table!r}: use `table` or `schema.table`", code="table-name-invalid")
         schema, _, table = self.table.lower().rpartition(".")
         if table.startswith(("topicledger_", "_topicledger")) or table.endswith("_dead_letters"):
             raise SettingsError(
                 f"table {self.table!r} has a name that the engine gives its own tables: it may not begin with "
-                "topicledger_, nor end with _dead_letters. Choose another"
+                "topicledger_, nor end with _dead_letters. Choose another",
+                code="table-name-reserved",
             )
         if schema.startswith("pg_") or schema == "information_schema":
-            raise SettingsError(f"table {self.table!r} lies in a schema that belongs to the database: choose another")
+            raise SettingsError(
+                f"table {self.table!r} lies in a schema that belongs to the database: choose another",
+                code="table-schema-reserved",
+            )
 
     def _require_policies(self) -> None:
         if self.origin not in ("earliest", "latest"):
-            raise SettingsError(f"origin is {self.origin!r}: use 'earliest' or 'latest'")
+            raise SettingsError(f"origin is {self.origin!r}: use 'earliest' or 'latest'", code="origin-invalid")
         if self.max_records is not None and not _is_positive(self.max_records):
-            raise SettingsError(f"max_records is {self.max_records!r}: use a positive number, or None for no cap")
+            raise SettingsError(
+                f"max_records is {self.max_records!r}: use a positive number, or None for no cap",
+                code="max-records-invalid",
+            )
         if self.reading_processes is not None and not _is_positive(self.reading_processes):
             raise SettingsError(
                 f"reading_processes is {self.reading_processes!r}: use a positive number, or None for as many as the "
-                "batch is worth"
+                "batch is worth",
+                code="reading-processes-invalid",
             )
         if self.error_budget is not None and not _is_within(self.error_budget, 1):
             raise SettingsError(
-                f"error_budget is {self.error_budget!r}: use a share from 0 to 1, or None for no budget"
+                f"error_budget is {self.error_budget!r}: use a share from 0 to 1, or None for no budget",
+                code="error-budget-invalid",
             )
         if not isinstance(self.create_tables, bool):
-            raise SettingsError(f"create_tables is {self.create_tables!r}: use True or False")
+            raise SettingsError(
+                f"create_tables is {self.create_tables!r}: use True or False", code="create-tables-invalid"
+            )
         if self.staging_format not in ("csv", "parquet"):
-            raise SettingsError(f"staging_format is {self.staging_format!r}: use 'csv' or 'parquet'")
+            raise SettingsError(
+                f"staging_format is {self.staging_format!r}: use 'csv' or 'parquet'", code="staging-format-invalid"
+            )
         if not PurePosixPath(self.staging_dir).is_absolute() and not self.staging_dir.startswith("s3://"):
-            raise SettingsError(f"staging_dir {self.staging_dir!r} is not an absolute path, nor s3://bucket/prefix")
+            raise SettingsError(
+                f"staging_dir {self.staging_dir!r} is not an absolute path, nor s3://bucket/prefix",
+                code="staging-dir-invalid",
+            )
         if not _is_within(self.transaction_wait_s, _LONGEST_WAIT_S):
-            raise SettingsError(f"transaction_wait_s is {self.transaction_wait_s!r}: use seconds, up to a day")
+            raise SettingsError(
+                f"transaction_wait_s is {self.transaction_wait_s!r}: use seconds, up to a day",
+                code="transaction-wait-invalid",
+            )
 
     @property
     def kept(self) -> tuple[Column, ...]:
@@ -256,7 +302,10 @@ class Pipeline:
 def _table_of(topic: str) -> str:
     table = re.sub("[.-]", "_", topic).lower()
     if not _IDENTIFIER.match(table):
-        raise SettingsError(f"the topic {topic!r} makes no table's name of at most 48 characters: declare table=")
+        raise SettingsError(
+            f"the topic {topic!r} makes no table's name of at most 48 characters: declare table=",
+            code="table-name-missing",
+        )
     return table
 
 
@@ -264,7 +313,8 @@ def _require_identifier(name: object) -> None:
     if not isinstance(name, str) or not _IDENTIFIER.match(name):
         raise SettingsError(
             f"{name!r} is not usable as a table or column name: use a letter, then up to 47 letters, digits and "
-            "underscores"
+            "underscores",
+            code="identifier-invalid",
         )
 
 

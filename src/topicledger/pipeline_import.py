@@ -34,7 +34,9 @@ def import_named(path: object, kinds: tuple[type, ...]) -> Any:
     """
     module_name, _, name = path.partition(":") if isinstance(path, str) else ("", "", "")
     if not all(part.isidentifier() for part in (*module_name.split("."), name)):
-        raise SettingsError(f"pipeline {path!r:.200}: use module:NAME, such as 'payments:PAYMENTS'")
+        raise SettingsError(
+            f"pipeline {path!r:.200}: use module:NAME, such as 'payments:PAYMENTS'", code="pipeline-path-malformed"
+        )
     try:
         with failed(f"pipeline {path!r}"):
             module = importlib.import_module(module_name)
@@ -43,17 +45,21 @@ def import_named(path: object, kinds: tuple[type, ...]) -> Any:
         if missing is not None and f"{module_name}.".startswith(f"{missing}."):
             raise SettingsError(
                 f"pipeline {path!r}: there is no module {missing} here: put it beside the DAG file, or install its "
-                "package"
+                "package",
+                code="module-missing",
             ) from error.__cause__
         raise
     if not hasattr(module, name):
         there = ", ".join(key for key, value in vars(module).items() if isinstance(value, kinds)) or "none"
         raise SettingsError(
-            f"pipeline {path!r}: {module.__file__} has no {name}; the pipelines in it: {there}. Correct the name"
+            f"pipeline {path!r}: {module.__file__} has no {name}; the pipelines in it: {there}. Correct the name",
+            code="pipeline-not-in-module",
         )
     found = getattr(module, name)
     if not isinstance(found, kinds):
-        raise SettingsError(f"pipeline {path!r}: that is a {type(found).__name__}, no Pipeline. Correct the name")
+        raise SettingsError(
+            f"pipeline {path!r}: that is a {type(found).__name__}, no Pipeline. Correct the name", code="not-a-pipeline"
+        )
     return found
 
 
@@ -72,11 +78,14 @@ def failed(said: str) -> Iterator[None]:
     except TopicLedgerError:
         raise
     except ModuleNotFoundError as error:
-        raise SettingsError(f"{said}: it imports {error.name}, which isn't installed here: install it") from error
+        raise SettingsError(
+            f"{said}: it imports {error.name}, which isn't installed here: install it", code="import-missing"
+        ) from error
     except (Exception, SystemExit) as error:
         raise SettingsError(
             f"{said}: running it failed with {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            f"{_place(error)}. Correct it"
+            f"{_place(error)}. Correct it",
+            code="module-failed",
         ) from error
 
 

@@ -253,7 +253,7 @@ def test_a_stream_that_fails(place: Place) -> None:
 
         def read(self, _size: int = -1) -> bytes:
             if not self.blocks:
-                raise IntegrityError("the digest differs")
+                raise IntegrityError("the digest differs", code="staged-file-changed")
             return self.blocks.pop()
 
         def readable(self) -> bool:

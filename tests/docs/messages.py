@@ -5,10 +5,24 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 
 from tests.docs.pages import parsed, sources
 
-ERRORS = {"SettingsError", "RetriableError", "IntegrityError", "ImportError", "SystemExit", "BadParameter"}
+OURS = {"TopicLedgerError", "SettingsError", "RetriableError", "IntegrityError"}
+ERRORS = OURS | {"ImportError", "SystemExit", "BadParameter"}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A place where an error is made."""
+
+    place: str
+    code: str | None
+    """The error's code; None where it isn't written there, empty where it is none of ours."""
+    messages: list[str]
+    """The templates that its message may have."""
 
 
 def template(node: ast.expr | None) -> str:
@@ -19,7 +33,24 @@ def template(node: ast.expr | None) -> str:
         return "".join(template(value) for value in node.values)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return template(node.left) + template(node.right)
+    if isinstance(node, ast.FormattedValue) and isinstance(node.value, ast.Name):
+        return _constants().get(node.value.id, "<>")
     return "<>"
+
+
+@cache
+def _constants() -> dict[str, str]:
+    """Every text that a module has a name for."""
+    assigned = [node for name in sources() for node in parsed(name).body if isinstance(node, ast.Assign)]
+    named = [(node.targets[0], node.value) for node in assigned]
+    return {
+        name.id: value.value
+        for name, value in named
+        if isinstance(name, ast.Name)
+        and name.id.isupper()
+        and isinstance(value, ast.Constant)
+        and isinstance(value.value, str)
+    }
 
 
 def all_templates() -> list[str]:
@@ -32,17 +63,23 @@ def all_templates() -> list[str]:
     ]
 
 
-def raised() -> Iterator[tuple[str, list[str]]]:
-    """Give every place where an error is made, with the templates that its message may have."""
+def made() -> Iterator[Made]:
+    """Give every place where an error is made."""
     for name in sources():
         module = parsed(name)
-        functions = {node.name: node for node in ast.walk(module) if isinstance(node, ast.FunctionDef)}
-        for scope in [*functions.values(), module]:
+        scopes = [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef)]
+        functions = {node.name: node for node in scopes}
+        for scope in [*scopes, module]:
             for node in _own(scope):
-                if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ERRORS and node.args:
-                    found = _templates(node.args[0], scope, functions)
+                if isinstance(node, ast.Call) and (kind := ast.unparse(node.func).rpartition(".")[2]) in ERRORS:
+                    found = _templates(node.args[0], scope, functions) if node.args else None
                     if found is not None:
-                        yield f"{name}:{node.lineno}", found
+                        yield Made(f"{name}:{node.lineno}", _code(node) if kind in OURS else "", found)
+
+
+def _code(node: ast.Call) -> str | None:
+    given = next((keyword.value for keyword in node.keywords if keyword.arg == "code"), None)
+    return given.value if isinstance(given, ast.Constant) and isinstance(given.value, str) else None
 
 
 def _own(scope: ast.AST) -> Iterator[ast.AST]:

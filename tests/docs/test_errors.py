@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
+from collections.abc import Iterator
 
-from tests.docs.messages import all_templates, raised
-from tests.docs.pages import ROOT, first_spans, parsed, read, section, spans, table, tables
+from tests.docs.messages import all_templates, made
+from tests.docs.pages import first_spans, parsed, read, section, sources, spans, table, tables
 from topicledger import errors
 from topicledger.errors import AGAIN, IntegrityError, RetriableError
 from topicledger.report.failure import told
@@ -29,53 +31,72 @@ SECTIONS = (
     "Warnings that don't end a task",
 )
 
-# Nothing but values: what a third party said, passed on. operations.md tells of them in words.
-ONLY_VALUES = {"<> at <>: <>", "connection <>: <>"}
+# What doesn't come from an error of ours ends with these.
+OF_AIRFLOW = {"execution-timeout", "unexpected-error"}
 
 
-def documented() -> list[str]:
-    """Give the shape of each sentence in the tables of errors, values as `<>`."""
-    shapes = []
+def rows() -> Iterator[tuple[str, list[str]]]:
+    """Give each row of the tables of errors: its code, empty where it has none, and its sentences, values as `<>`."""
     for title in SECTIONS:
-        text = section(OPERATIONS, title).partition("\n###")[0]
-        for rows in tables(text):
-            for row in rows[1:]:
-                shapes += [re.sub(r"<[^<>]+>", "<>", span) for span in spans(row[0])]
-    return shapes
+        for head, *body in tables(section(OPERATIONS, title).partition("\n###")[0]):
+            coded = head[0] == "code"
+            for row in body:
+                code = next(iter(spans(row[0])), "") if coded else ""
+                yield code, [re.sub(r"<[^<>]+>", "<>", span) for span in spans(row[coded])]
+
+
+def reasons() -> set[str]:
+    """Give every reason that the judge gives for a dead letter."""
+    return {
+        node.args[0].value
+        for name in sources()
+        for node in ast.walk(parsed(name))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "RejectedRecord"
+        if isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
+    }
+
+
+def test_each_error_has_a_code() -> None:
+    """Wherever an error is made its code is written there: words in lower case, joined by hyphens."""
+    places = list(made())
+    assert len(places) > 200
+    assert [one.place for one in places if one.code is None] == []
+    codes = {one.code for one in places if one.code}
+    assert [code for code in codes if not re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", code)] == []
+
+
+def test_each_code_is_an_anchor_once() -> None:
+    """operations.md has one anchor for each code and each reason of a dead letter, beside it the code, and no other."""
+    anchors = re.findall(r'<a id="([^"]*)"></a>`([^`]*)`', OPERATIONS)
+    assert len(anchors) == OPERATIONS.count("<a id=")
+    assert [anchor for anchor, code in anchors if anchor != code] == []
+    codes = {one.code for one in made() if one.code}
+    assert sorted(anchor for anchor, _ in anchors) == sorted(codes | reasons() | OF_AIRFLOW)
 
 
 def test_documented_sentences_are_the_codes() -> None:
     """Each sentence in the tables is part of a text in the code."""
     templates = all_templates()
-    shapes = documented()
-    assert len(shapes) > 100
-    assert [shape for shape in shapes if not any(shape in known for known in templates)] == []
+    assert [shape for _, shapes in rows() for shape in shapes if not any(shape in known for known in templates)] == []
 
 
 def test_every_error_is_documented() -> None:
-    """For each place where an error is made there is a sentence in the tables."""
-    shapes = [shape for shape in documented() if len(shape.replace("<>", "").strip()) >= 8]
-    places = list(raised())
-    assert len(places) > 90
+    """Whatever sentence an error has stands in a row of its code: so a code is one kind of failure."""
+    documented: defaultdict[str, list[str]] = defaultdict(list)
+    for code, shapes in rows():
+        documented[code] += shapes
     missing = [
-        (place, message)
-        for place, messages in places
-        for message in messages
-        if message not in ONLY_VALUES and not any(shape in message for shape in shapes)
+        (one.place, message)
+        for one in made()
+        for message in one.messages
+        if not any(shape in message for shape in documented[one.code or ""])
     ]
     assert missing == []
 
 
 def test_reasons_of_dead_letters_are_the_judges() -> None:
     """operations.md lists every reason that the judge gives, and no other."""
-    given = {
-        node.args[0].value
-        for path in (ROOT / "src/topicledger/events").glob("*.py")
-        for node in ast.walk(parsed(str(path.relative_to(ROOT))))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "RejectedRecord"
-        if isinstance(node.args[0], ast.Constant)
-    }
-    assert set(first_spans(table(OPERATIONS, "Dead letters"))) == given
+    assert set(first_spans(table(OPERATIONS, "Dead letters"))) == reasons()
 
 
 def test_steps_for_refused_settings_are_the_codes() -> None:
@@ -123,11 +144,12 @@ def test_the_identities_have_a_place_to_look_at() -> None:
 def test_how_a_log_ends_is_the_codes() -> None:
     """Each ending in the tables is a text of the code."""
     text = section(OPERATIONS, "How a log ends")
-    shapes = [re.sub("<[^<>]+>", r"\\S+", re.escape(span)) for rows in tables(text) for span in first_spans(rows[1:])]
+    told_of = [spans(" ".join(row[: len(row) // 2])) for _, *body in tables(text) for row in body]
+    shapes = [re.sub("<[^<>]+>", r"\\S+", re.escape(span)) for said in told_of for span in said]
     ended = [
-        IntegrityError("it", repeat="consume"),
-        IntegrityError("it", repeat="run"),
-        RetriableError("it"),
+        IntegrityError("it", code="c", repeat="consume"),
+        IntegrityError("it", code="c", repeat="run"),
+        RetriableError("it", code="c"),
         OSError(),
     ]
     ends = "".join(
@@ -136,6 +158,6 @@ def test_how_a_log_ends_is_the_codes() -> None:
         for number in (1, 2)
         for timed_out in (False, True)
     )
-    assert len(shapes) == 7
+    assert len(shapes) == 9
     assert [shape for shape in shapes if not re.search(shape, ends)] == []
     assert AGAIN["consume"] in spans(text)

@@ -20,9 +20,12 @@ PLACES = [r"(?<![\w.])/" + r"work/", r"(?<![\w.])/" + r"root/", "/tmp/" + "probe
 
 
 def anchors(path: Path) -> set[str]:
-    """Give the anchors of a document's headings, as they are made from the titles."""
-    titles = (title.lower() for _, title in headings(path.read_text()))
-    return {re.sub(r"[^\w -]", "", title).replace(" ", "-") for title in titles}
+    """Give the anchors of a document: of its headings, as they are made from the titles, and those that are written."""
+    text = path.read_text()
+    titles = (title.lower() for _, title in headings(text))
+    return {re.sub(r"[^\w -]", "", title).replace(" ", "-") for title in titles} | {
+        *re.findall(r'<a id="(.+?)">', text)
+    }
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -32,7 +32,7 @@ def test_a_load_that_fails_for_good_fails_the_run(ground: Ground) -> None:
     assert tasks[LOAD].try_number == 1
     said = _said(ground, "second", LOAD)
     assert said.startswith("IntegrityError: ")
-    assert said.endswith(". Clear consume_and_stage_data (with downstream)")
+    assert said.endswith(". Clear consume_and_stage_data (with downstream) [rule-refuses-record]")
     assert ground.staged_files() == []
     assert count(ground.place, ground.copy.table) == 300
 
@@ -68,7 +68,7 @@ def test_a_loss_stops_the_run_until_exactly_it_is_accepted(ground: Ground) -> No
 def _require_refused(ground: Ground, run_id: str) -> None:
     consume = ground.tasks(run_id)[CONSUME]
     assert (consume.state, consume.try_number) == ("failed", 1)
-    assert _said(ground, run_id, CONSUME).endswith('trigger the DAG with {"accept": ["gap:1:10:14"]}')
+    assert _said(ground, run_id, CONSUME).endswith('trigger the DAG with {"accept": ["gap:1:10:14"]} [offsets-lost]')
     assert ground.staged_files() == []
     assert count(ground.place, ground.copy.table) == 30
 

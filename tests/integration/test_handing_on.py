@@ -45,7 +45,7 @@ def test_offsets_are_committed_at_the_second_try(duckdb_case: Case, monkeypatch:
     def busy_at_first(*arguments: Any) -> None:
         tries.append(1)
         if len(tries) == 1:
-            raise RetriableError("Coordinator load in progress")
+            raise RetriableError("Coordinator load in progress", code="kafka-unavailable")
         commit_group(*arguments)
 
     monkeypatch.setattr(consume, "commit_group", busy_at_first)

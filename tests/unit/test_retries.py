@@ -7,7 +7,7 @@ import time
 import pytest
 
 from topicledger import retries
-from topicledger.errors import IntegrityError, RetriableError, SettingsError
+from topicledger.errors import IntegrityError, RetriableError, SettingsError, TopicLedgerError
 from topicledger.retries import with_retries
 
 LIMIT_S = 10.0
@@ -15,7 +15,7 @@ LIMIT_S = 10.0
 
 def test_what_passes_is_tried_again() -> None:
     """A call that fails with what may pass is repeated, and its result is given when it succeeds."""
-    failures = [RetriableError("busy"), RetriableError("busy")]
+    failures = [RetriableError("busy", code="it-is-busy"), RetriableError("busy", code="it-is-busy")]
 
     def call() -> str:
         if failures:
@@ -26,13 +26,13 @@ def test_what_passes_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("kind", [SettingsError, IntegrityError])
-def test_what_does_not_pass_is_tried_once(kind: type[Exception]) -> None:
+def test_what_does_not_pass_is_tried_once(kind: type[TopicLedgerError]) -> None:
     """What a person has to mend is raised at once."""
     calls = []
 
     def call() -> None:
         calls.append(1)
-        raise kind("wrong")
+        raise kind("wrong", code="it-is-wrong")
 
     with pytest.raises(kind, match="wrong"):
         with_retries("asking", call)
@@ -46,7 +46,7 @@ def test_a_call_may_be_owed_another(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def call() -> None:
         calls.append(1)
-        raise RetriableError(f"busy {len(calls)}")
+        raise RetriableError(f"busy {len(calls)}", code="it-is-busy")
 
     with pytest.raises(RetriableError, match="busy 2"):
         with_retries("asking", call, at_least=2)
@@ -61,9 +61,9 @@ def test_trying_again_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     def call() -> None:
         assert time.monotonic() < deadline, "it still tries"
         calls.append(1)
-        raise RetriableError(f"busy {len(calls)}")
+        raise RetriableError(f"busy {len(calls)}", code="it-is-busy")
 
     with pytest.raises(RetriableError, match="busy") as last:
         with_retries("asking", call)
-    assert str(last.value) == f"busy {len(calls)}"
+    assert last.value.message == f"busy {len(calls)}"
     assert len(calls) > 1

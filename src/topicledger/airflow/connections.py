@@ -71,14 +71,15 @@ def kafka_settings(conn_id: str) -> KafkaSettings:
             f"connection {conn_id} is not defined: add it under Admin > Connections (type Apache Kafka, Extra "
             f'{{"bootstrap.servers": "host:9092"}}), or with `airflow connections add {conn_id} '
             f"--conn-type kafka "
-            """--conn-extra '{"bootstrap.servers": "host:9092"}'`"""
+            """--conn-extra '{"bootstrap.servers": "host:9092"}'`""",
+            code="kafka-connection-undefined",
         )
     extra = found.extra
     if extra.get("bootstrap.servers"):
         try:
             extra = ResolvedExtra(conn_id).get_conn  # type: ignore[no-untyped-call] # the provider's
         except ValueError as error:
-            raise SettingsError(f"connection {conn_id}: {error}") from error
+            raise SettingsError(f"connection {conn_id}: {error}", code="kafka-hook-refused") from error
     return KafkaSettings(conn_id, extra)
 
 
@@ -92,7 +93,8 @@ def registry_connection(conn_id: str) -> Connection:
     if found is None:
         raise SettingsError(
             f"connection {conn_id} is not defined, and the pipeline's format asks a schema registry: add it under "
-            "Admin > Connections (type HTTP, Host the registry's URL, Login and Password where it asks for them)"
+            "Admin > Connections (type HTTP, Host the registry's URL, Login and Password where it asks for them)",
+            code="registry-connection-undefined",
         )
     return found
 
@@ -110,7 +112,8 @@ def warehouse_connection(conn_id: str) -> Connection:
     if elsewhere:
         raise SettingsError(
             f"connection {conn_id} is not defined and {elsewhere}: tasks may run on different "
-            "disks, where a DuckDB file would lose the ledger. Define it, of type postgres for example"
+            "disks, where a DuckDB file would lose the ledger. Define it, of type postgres for example",
+            code="warehouse-connection-undefined",
         )
     path = Path(AIRFLOW_HOME, "warehouse", "topicledger.duckdb")
     log.warning("connection %s is not defined: the warehouse is DuckDB at %s", conn_id, path)
@@ -134,10 +137,12 @@ def _extra(connection: Any) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise SettingsError(
             f"connection {connection.conn_id}: its Extra is not JSON: {error.msg} at line {error.lineno}, column "
-            f'{error.colno}. It must be an object such as {{"bootstrap.servers": "host:9092"}}'
+            f'{error.colno}. It must be an object such as {{"bootstrap.servers": "host:9092"}}',
+            code="extra-not-json",
         ) from None
     if not isinstance(extra, dict):
         raise SettingsError(
-            f"connection {connection.conn_id}: its Extra is a JSON {type(extra).__name__}, not an object"
+            f"connection {connection.conn_id}: its Extra is a JSON {type(extra).__name__}, not an object",
+            code="extra-not-an-object",
         )
     return extra

@@ -43,7 +43,10 @@ def setting(section: str, key: str) -> str | None:
         file.read(path, encoding="utf-8")
         found = file.get(section, key, fallback=None)
     except (configparser.Error, UnicodeDecodeError) as error:
-        raise SettingsError(f"Airflow's configuration {path} can't be read, by Airflow neither: {error}") from error
+        raise SettingsError(
+            f"Airflow's configuration {path} can't be read, by Airflow neither: {error}",
+            code="airflow-config-unreadable",
+        ) from error
     return None if found is None else _expanded(found)
 
 

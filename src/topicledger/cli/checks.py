@@ -33,9 +33,9 @@ class Finding:
 
 
 def one_line(error: TopicLedgerError) -> str:
-    """An error's first line. Further ones are statements for a database administrator."""
+    """An error's first line, and its code. Further lines are statements for a database administrator."""
     first, _, statements = str(error).partition("\n")
-    return f"{first} (`topicledger check --ddl` prints the statements)" if statements else first
+    return f"{first} (`topicledger check --ddl` prints the statements) [{error.code}]" if statements else first
 
 
 def require_ledger(settings: Connection, pipeline: Pipeline) -> None:
@@ -56,7 +56,8 @@ def require_ledger(settings: Connection, pipeline: Pipeline) -> None:
     if not there:
         raise SettingsError(
             f"connection {settings.conn_id} has no ledger of {warehouse.target}; the first run creates it. When there "
-            "have been runs, correct the connection, or name the DAG that has run"
+            "have been runs, correct the connection, or name the DAG that has run",
+            code="ledger-missing",
         )
 
 

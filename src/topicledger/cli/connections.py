@@ -71,7 +71,8 @@ def require_connection(conn_id: str, example: str) -> Connection:
     if found is None:
         raise SettingsError(
             f"connection {conn_id} is not defined: set {_variable(conn_id)}='{example}', "
-            "or define it in Airflow and run this in Airflow's own environment"
+            "or define it in Airflow and run this in Airflow's own environment",
+            code="connection-undefined",
         )
     return found
 
@@ -88,7 +89,8 @@ def kafka_settings(ledger: Ledger) -> KafkaSettings:
     if "oauth_cb" in extra or (mechanism.upper() == "OAUTHBEARER" and not by_itself):
         raise SettingsError(
             f"connection {ledger.kafka}: Airflow's Kafka provider makes the token that its Extra asks for, "
-            "in a task, so this command can't ask the broker. Trigger a run: its log tells what is wrong"
+            "in a task, so this command can't ask the broker. Trigger a run: its log tells what is wrong",
+            code="token-needs-airflow",
         )
     # Callbacks that are named as text are the provider's to resolve; looking needs none of them.
     usable = {key: value for key, value in extra.items() if key not in CALLBACK_KEYS}
@@ -138,16 +140,22 @@ def parse_json(conn_id: str, text: str) -> Connection:
         extra = json.loads(extra) if isinstance(extra, str) else extra
     except json.JSONDecodeError as error:
         # `from None`: the decoder's exception carries the whole text, password included.
-        raise SettingsError(f"connection {conn_id} is not valid JSON: {error.msg} at column {error.colno}") from None
+        raise SettingsError(
+            f"connection {conn_id} is not valid JSON: {error.msg} at column {error.colno}", code="connection-not-json"
+        ) from None
     unknown = given.keys() - {*_FIELDS, "extra", "description"}
     if unknown:
         raise SettingsError(
             f"connection {conn_id} has {', '.join(sorted(unknown))}, which Airflow refuses: remove it, or put it into "
-            f"the Extra; its fields are {', '.join(sorted([*_FIELDS, 'extra', 'description']))}"
+            f"the Extra; its fields are {', '.join(sorted([*_FIELDS, 'extra', 'description']))}",
+            code="connection-fields-unknown",
         )
     port = given.get("port") or None
     if not isinstance(extra, dict) or not (port is None or str(port).isdecimal()):
-        raise SettingsError(f"connection {conn_id}: its Extra is no JSON object, or its port no number: correct it")
+        raise SettingsError(
+            f"connection {conn_id}: its Extra is no JSON object, or its port no number: correct it",
+            code="connection-malformed",
+        )
     fields = {name: given.get(name) or None for name in _FIELDS}
     conn_type = str(fields.pop("conn_type") or "").replace("-", "_")
     fields["port"] = port and int(port)
@@ -165,14 +173,16 @@ def _ask_airflow(conn_id: str) -> Connection | None:
     except subprocess.TimeoutExpired:
         raise RetriableError(
             f"Airflow didn't give connection {conn_id} in {_TIMEOUT_S} s; `airflow connections get {conn_id}` may "
-            "show why"
+            "show why",
+            code="airflow-unanswered",
         ) from None
     if done.returncode == _NO_AIRFLOW:
         return None
     if done.returncode != 0:
         # Not quoted: what it printed may hold a part of a password.
         raise SettingsError(
-            f"Airflow can't give connection {conn_id}: run `airflow connections get {conn_id}` by hand to see why"
+            f"Airflow can't give connection {conn_id}: run `airflow connections get {conn_id}` by hand to see why",
+            code="airflow-no-connection",
         )
     found = json.loads(done.stdout.splitlines()[-1])
     return found and Connection(**found)

@@ -81,7 +81,8 @@ def find_declared(what: str | None) -> list[Declared]:
         there = ", ".join(sorted(one.pipeline.name for one in found)) or "no DAG of a pipeline"
         raise SettingsError(
             f"{looked_in} declares {there}{f', not {what}' if what else ''}: name a DAG's id, a DAG file's path, or "
-            "module:NAME of a pipeline, such as topicledger.signups:SIGNUPS"
+            "module:NAME of a pipeline, such as topicledger.signups:SIGNUPS",
+            code="pipeline-not-found",
         )
     return found
 
@@ -95,7 +96,7 @@ def only_one(what: str | None) -> Declared:
     found = find_declared(what)
     if len(found) > 1:
         names = ", ".join(sorted(one.pipeline.name for one in found))
-        raise SettingsError(f"there are several pipelines: name one of {names}")
+        raise SettingsError(f"there are several pipelines: name one of {names}", code="pipeline-ambiguous")
     return found[0]
 
 
@@ -120,7 +121,10 @@ def _dag_files(folder: Path) -> list[Path]:
 def _in_file(path: Path, *, required: bool) -> list[Declared]:
     module, noted = _noting(lambda: _run(path))
     if required and not noted:
-        raise SettingsError(f"the DAG file {path} declares no pipeline: it calls neither ledger_dag nor Ledger")
+        raise SettingsError(
+            f"the DAG file {path} declares no pipeline: it calls neither ledger_dag nor Ledger",
+            code="dag-file-without-pipeline",
+        )
     return [Declared(str(path), ledger, ledger.schedule or _schedule_of(module, ledger)) for ledger in noted]
 
 
@@ -143,7 +147,7 @@ def _run(path: Path) -> ModuleType:
     name = f"topicledger_looks_at_{path.stem}"
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise SettingsError(f"the DAG file {path} is no Python file: name another one")
+        raise SettingsError(f"the DAG file {path} is no Python file: name another one", code="dag-file-not-python")
     module = module_from_spec(spec)
     sys.modules[name] = module
     with failed(f"the DAG file {path}"):

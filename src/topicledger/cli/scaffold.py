@@ -50,7 +50,8 @@ def write_dag_files(dags_dir: Path, *, vendor: bool = False, force: bool = False
     if not dags_dir.is_dir():
         raise SettingsError(
             f"{dags_dir} is not a folder: give Airflow's dags folder "
-            "(`airflow config get-value core dags_folder` prints it)"
+            "(`airflow config get-value core dags_folder` prints it)",
+            code="dags-folder-missing",
         )
     wanted = {dags_dir / name: _dag_file(name) for name in DAG_FILES}
     if vendor:
@@ -66,7 +67,8 @@ def write_dag_files(dags_dir: Path, *, vendor: bool = False, force: bool = False
     except OSError as error:
         raise SettingsError(
             f"{error.filename or dags_dir} can't be written: {error.strerror or error}. "
-            "Run this as the user that owns the dags folder"
+            "Run this as the user that owns the dags folder",
+            code="dags-folder-not-writable",
         ) from error
 
 
@@ -85,7 +87,8 @@ def _dag_file(name: str) -> bytes:
             return (folder / name).read_bytes()
     raise SettingsError(
         f"this installation of topicledger {__version__} lacks {name}: install the wheel again, "
-        "or copy the file from the project's dags folder"
+        "or copy the file from the project's dags folder",
+        code="installation-incomplete",
     )
 
 
@@ -107,7 +110,8 @@ def _refused(dags_dir: Path, different: list[Path]) -> SettingsError:
     return SettingsError(
         f"{dags_dir} has {names}{more} with another content than topicledger {__version__} would write: "
         "changed by hand, or of another version. Nothing was written. Keep your changes elsewhere, "
-        "then use --force"
+        "then use --force",
+        code="dag-file-changed",
     )
 
 

@@ -39,7 +39,8 @@ def used_fields(pipeline: Pipeline) -> Mapping[str, EventField]:
         field = field_of(pipeline.event, Column(check.field))
         if field is None or field.type != "text":
             raise SettingsError(
-                f"pipeline {pipeline.name} checks {check.field!r}, which is no text field of {pipeline.event.__name__}"
+                f"pipeline {pipeline.name} checks {check.field!r}, which is no text field of {pipeline.event.__name__}",
+                code="check-field-not-text",
             )
         fields[field.path] = field
         try:
@@ -47,7 +48,8 @@ def used_fields(pipeline: Pipeline) -> Mapping[str, EventField]:
         except pa.ArrowException as error:
             raise SettingsError(
                 f"pipeline {pipeline.name}: the pattern {check.pattern!r:.200} for {check.field} isn't valid RE2, "
-                f"which has no look-around and no back references: {error}. Correct the pattern"
+                f"which has no look-around and no back references: {error}. Correct the pattern",
+                code="check-pattern-invalid",
             ) from error
     for column in pipeline.columns:
         field = field_of(pipeline.event, column)
@@ -56,7 +58,8 @@ def used_fields(pipeline: Pipeline) -> Mapping[str, EventField]:
         if field.nullable and not column.nullable:
             raise SettingsError(
                 f"pipeline {pipeline.name}: the field {field.path} may be null, its column may not: declare the column "
-                "with nullable=True, or the field without None"
+                "with nullable=True, or the field without None",
+                code="nullable-field",
             )
         if field.type.startswith("decimal") and column.type.startswith("decimal"):
             field = field._replace(type=column.type)

@@ -217,7 +217,7 @@ class Judge:
         own = {c.name: arrays.get(c.source) for c in self.pipeline.columns}
         missing = [name for name, array in own.items() if array is None and name not in cleaned]
         if missing:
-            raise SettingsError(f"{whose} doesn't give the columns {', '.join(missing)}")
+            raise SettingsError(f"{whose} doesn't give the columns {', '.join(missing)}", code="clean-columns-missing")
         columns: dict[str, pa.Array[Any]] = {}
         changed: dict[str, pa.Array[Any]] = {}
         for field, column in zip(self._clean_columns, self.pipeline.columns, strict=True):
@@ -236,20 +236,23 @@ class Judge:
         if not isinstance(array, pa.Array) or len(array) != count:
             raise SettingsError(
                 f"{whose} doesn't give an Arrow array of {count} values for the column {field.name}. Correct the "
-                "clean-up: it must give one value for each event, in their order"
+                "clean-up: it must give one value for each event, in their order",
+                code="clean-array-misfit",
             )
         if depends_on_values(array.type, field.type):
             raise SettingsError(
                 f"{whose} gives {array.type} for the column {field.name}, which is {field.type}: one record that "
                 "doesn't fit would stop a batch. Declare the event's field or the column with the other's type, or "
-                "convert it in the clean-up, with NULL for what doesn't fit"
+                "convert it in the clean-up, with NULL for what doesn't fit",
+                code="clean-type-differs",
             )
         try:
             return array.cast(field.type)
         except pa.ArrowException as error:
             raise SettingsError(
                 f"{whose} gives values that a column can't hold: {error}. Correct it: it must give each column's type "
-                "for every event"
+                "for every event",
+                code="clean-value-misfit",
             ) from error
 
     def _cleaned(self, clean: CleanUp, arrays: Mapping[str, pa.Array[Any]]) -> Mapping[str, Any]:
@@ -260,12 +263,14 @@ class Judge:
             raise SettingsError(
                 f"the clean-up of pipeline {self.pipeline.name} failed with {type(error).__name__}: {error}. "
                 "Correct the clean-up: it must not fail for any event that passes the event type and the checks, "
-                "nor for none at all"
+                "nor for none at all",
+                code="clean-failed",
             ) from error
         if not isinstance(cleaned, Mapping):
             raise SettingsError(
                 f"the clean-up of pipeline {self.pipeline.name} gives a {type(cleaned).__name__}: it must return a "
-                "mapping of the columns' names to Arrow arrays"
+                "mapping of the columns' names to Arrow arrays",
+                code="clean-not-a-mapping",
             )
         return cleaned
 

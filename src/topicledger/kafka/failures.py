@@ -92,21 +92,26 @@ def translate(
     if refuses_credentials(error):
         return SettingsError(
             f"{at}: credentials or certificates were refused: {said}. Next: {_credentials_step(error)}",
+            code="kafka-credentials-refused",
             **where,
         )
     if code in MISSING_TOPIC:
-        return SettingsError(missing_topic(str(where.get("topic")), settings), **where)
+        return SettingsError(missing_topic(str(where.get("topic")), settings), code="topic-missing", **where)
     if code in _SETTINGS:
-        return SettingsError(f"{at}: {said}. Next: {_SETTINGS[code]}", **where)
+        return SettingsError(f"{at}: {said}. Next: {_SETTINGS[code]}", code="kafka-refused", **where)
     if code == KafkaError._BAD_MSG:  # noqa: SLF001
         text = f"{at}: a batch fails its checksum: {said}. Look at the broker's disks"
-        return IntegrityError(text, repeat="step", **where)
+        return IntegrityError(text, code="kafka-batch-damaged", repeat="step", **where)
     last = ""
     if memory is not None and memory.last is not None:
         last = f" (last from the client: {_last(memory.last)})"
     elif code == KafkaError._TIMED_OUT:  # noqa: SLF001
         last = " (no word from there: a wrong address, or something on the way drops what is sent)"
-    return RetriableError(f"{at}: {said}{last}. It may pass: see that the brokers run and can be reached", **where)
+    return RetriableError(
+        f"{at}: {said}{last}. It may pass: see that the brokers run and can be reached",
+        code="kafka-unavailable",
+        **where,
+    )
 
 
 def _credentials_step(error: KafkaError) -> str:
@@ -156,7 +161,9 @@ def translated(doing: str, settings: KafkaSettings, memory: ErrorMemory | None =
     except KafkaException as exception:
         error = exception.args[0]
         if not isinstance(error, KafkaError):
-            raise RetriableError(f"{doing} at {settings.servers}: {error}", **where) from exception
+            raise RetriableError(
+                f"{doing} at {settings.servers}: {error}", code="kafka-client-failed", **where
+            ) from exception
         raise translate(error, doing, settings, memory, **where) from exception
     except TimeoutError as exception:  # of a future that the client didn't complete in time
         error = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001
@@ -164,5 +171,7 @@ def translated(doing: str, settings: KafkaSettings, memory: ErrorMemory | None =
     except (TypeError, ValueError) as exception:
         # The client's constructors refuse a key's value that way.
         raise SettingsError(
-            f"{doing}: connection {settings.conn_id}: {exception}. Correct its Extra", **where
+            f"{doing}: connection {settings.conn_id}: {exception}. Correct its Extra",
+            code="kafka-setting-invalid",
+            **where,
         ) from exception

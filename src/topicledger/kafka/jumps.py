@@ -96,6 +96,7 @@ class JumpReader:
                     raise RetriableError(
                         f"reading the jumps {', '.join(map(str, current.values()))} of {self._topic} "
                         f"again: nothing came",
+                        code="jumps-unanswered",
                         topic=self._topic,
                     )
                 continue
@@ -116,6 +117,7 @@ class JumpReader:
             raise IntegrityError(
                 f"{jump} of {self._topic}: the first read found no record there, a second one found offset {offset}. "
                 "The reader lost it: nothing was staged; keep the log and report it",
+                code="record-lost-by-reader",
                 repeat="consume",
                 topic=self._topic,
                 partition=jump.partition,

@@ -143,7 +143,7 @@ class BatchProducer:
         doing = f"producing to {self._topic}: {produced - reports.acked} of {produced} not acknowledged"
         error, message = fatal or reports.first_error, reports.first_message
         if error is None:
-            return RetriableError(f"{doing}, without a delivery report", topic=self._topic)
+            return RetriableError(f"{doing}, without a delivery report", code="delivery-unreported", topic=self._topic)
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and message is not None:
             return self._too_large(message.key(), message.value(), str(error))
         if error.code() == KafkaError._MSG_TIMED_OUT:  # noqa: SLF001 - librdkafka's local codes
@@ -168,5 +168,6 @@ class BatchProducer:
         return SettingsError(
             f"the record with key {key!r:.100} has {size} bytes; the client allows {limit} (message.max.bytes), the "
             f"topic {topic_limit} (max.message.bytes): {said}. Raise the smaller of the two, or send smaller records",
+            code="record-too-large",
             topic=self._topic,
         )

@@ -148,6 +148,7 @@ class RangeReader:
         raise RetriableError(
             f"reading {topic} at {self._settings.servers}: nothing came for {self._idle_s:.0f} s before the planned "
             f"end: {where}.{last} Nothing was staged; see that the brokers run and each partition has a leader",
+            code="reading-stalled",
             topic=topic,
             partition=behind[0].planned.partition,
             offset=behind[0].next,
@@ -208,6 +209,7 @@ class RangeReader:
                 f"{error.str()}. Records that were loaded are no longer on the topic, and others took their offsets. "
                 "Compare the warehouse with the topic; then, to load what is there now on record, trigger the DAG with "
                 f'{{"accept": ["{entry}"]}}',
+                code="topic-truncated-and-regrown",
                 **where,
             )
         # Cut while it was read: nothing is staged yet, and a repeat starts from the ledger's position.
@@ -215,6 +217,7 @@ class RangeReader:
             return RetriableError(
                 f"partition {partition} of {topic}: offset {offset} went out of range while it was read: "
                 f"{error.str()}. Nothing was staged; planning again names what is gone",
+                code="offset-out-of-range",
                 **where,
             )
         return translate(error, f"reading {topic}", self._settings, self._memory, **where)

@@ -114,14 +114,18 @@ class KafkaSettings:
         if not isinstance(servers, str) or not servers.strip():
             raise SettingsError(
                 f"connection {self.conn_id} has no 'bootstrap.servers': put "
-                '{"bootstrap.servers": "host:9092"} into its Extra'
+                '{"bootstrap.servers": "host:9092"} into its Extra',
+                code="bootstrap-servers-missing",
             )
         refused = [f"{key} ({why})" for key, why in REFUSED_KEYS.items() if key in self.extra]
         refused += [
             f"{key} (runs code)" for key in sorted(CALLBACK_KEYS & self.extra.keys()) if not callable(self.extra[key])
         ]
         if refused:
-            raise SettingsError(f"connection {self.conn_id}: its Extra has {', '.join(refused)}: refused, remove it")
+            raise SettingsError(
+                f"connection {self.conn_id}: its Extra has {', '.join(refused)}: refused, remove it",
+                code="extra-key-refused",
+            )
         self._require_verification()
         self._require_harmless_values()
 
@@ -130,7 +134,8 @@ class KafkaSettings:
             if key in self.extra and str(self.extra[key]).strip().lower() not in safe:
                 raise SettingsError(
                     f"connection {self.conn_id}: {key} in its Extra lets anybody pose as the broker: remove it, and "
-                    "name the authority that signed the broker's certificate in ssl.ca.location or ssl.ca.pem"
+                    "name the authority that signed the broker's certificate in ssl.ca.location or ssl.ca.pem",
+                    code="broker-unchecked",
                 )
 
     def _require_harmless_values(self) -> None:
@@ -138,7 +143,8 @@ class KafkaSettings:
             if not _NO_SHELL.fullmatch(str(self.extra.get(key, ""))):
                 raise SettingsError(
                     f"connection {self.conn_id}: {key} in its Extra goes into a shell command: use letters, digits "
-                    "and .@/:+-_ only"
+                    "and .@/:+-_ only",
+                    code="kerberos-value-unsafe",
                 )
 
     @property

@@ -160,12 +160,13 @@ class TopicObserver:
                 raise RetriableError(
                     f"topic {self._topic} has partitions that their leader doesn't know yet, or it was deleted just "
                     "now",
+                    code="partitions-not-ready",
                     topic=self._topic,
                 ) from exception
         missing = [p for p, result in found.items() if result.offset < 0]
         if missing:
             said = f"the broker gives no offset for {self._topic} {missing}: look at the partition's state"
-            raise IntegrityError(said, repeat="step", topic=self._topic)
+            raise IntegrityError(said, code="partition-without-offset", repeat="step", topic=self._topic)
         return found
 
     def _result(self, future: Any) -> Any:

@@ -62,6 +62,7 @@ def find_truncation(settings: KafkaSettings, group_id: str, position: Position, 
     raise RetriableError(
         f"partition {position.partition} of {position.topic}: nothing came for {limit_s:.0f} s while its end was "
         "checked; see that it has a leader",
+        code="truncation-unconfirmed",
         topic=position.topic,
         partition=position.partition,
         offset=position.position,

@@ -63,6 +63,7 @@ def parse_accepted(entries: Iterable[str]) -> Accepted:
         else:
             raise SettingsError(
                 f"accept has the entry {text!r:.100}: copy the entry as the error printed it, such as "
-                "'gap:3:120:140', 'truncated:3:90:100' or 'topic_id:...'"
+                "'gap:3:120:140', 'truncated:3:90:100' or 'topic_id:...'",
+                code="accept-malformed",
             )
     return Accepted(tuple(losses), tuple(topic_ids))

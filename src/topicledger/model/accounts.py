@@ -177,6 +177,7 @@ def require_closed(found: tuple[Identity, ...], batch_id: str) -> None:
         raise IntegrityError(
             f"the books of batch {batch_id} don't close: {'; '.join(broken)}. Nothing of this batch was committed "
             "by the step that says this; keep the log and the staged files, and look before clearing anything",
+            code="books-open",
             batch_id=batch_id,
         )
 

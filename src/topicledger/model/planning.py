@@ -56,6 +56,7 @@ def check_topic_id(state: TopicState, known: Sequence[Position], receipt: Receip
         raise IntegrityError(
             f"topic {state.topic} was recreated after this run produced: its id was {receipt.topic_id}, now it is "
             f"{state.topic_id}",
+            code="topic-recreated-after-producing",
             repeat="produce",
             topic=state.topic,
         )
@@ -68,6 +69,7 @@ def check_topic_id(state: TopicState, known: Sequence[Position], receipt: Receip
         f"topic {state.topic} was recreated: the ledger knows the id {ids}, now it is {state.topic_id}. Records of the "
         "old topic that were not loaded are lost. If that is so and the new topic is the one to load, trigger the DAG "
         f'with {{"accept": ["topic_id:{state.topic_id}"]}}: the new topic is read from its first offset',
+        code="topic-recreated",
         topic=state.topic,
     )
 
@@ -112,6 +114,7 @@ def require_begun(planned: Sequence[Position], known: Sequence[Position]) -> Non
         raise RetriableError(
             f"partition {position.partition} of {position.topic}: planned was from {position.position}, meanwhile "
             f"{said}. Nothing was staged: plan again",
+            code="ledger-moved-while-planning",
             topic=position.topic,
             partition=position.partition,
             offset=position.position,
@@ -130,6 +133,7 @@ def current_positions(state: TopicState, known: Sequence[Position], receipt: Rec
         raise IntegrityError(
             f"the ledger gives no position for partitions {missing} of {state.topic} ({state.topic_id}), which were "
             "written before: find out who removes or hides rows of topicledger_positions",
+            code="positions-unreadable",
             repeat="step",
             topic=state.topic,
             partition=missing[0],
@@ -140,6 +144,7 @@ def current_positions(state: TopicState, known: Sequence[Position], receipt: Rec
             raise IntegrityError(
                 f"partition {produced.partition} of {state.topic}: the books begin at {position.origin}, after this "
                 f"run's own records from {produced.start} on",
+                code="origin-after-receipt",
                 repeat="produce",
                 topic=state.topic,
                 partition=produced.partition,
@@ -166,6 +171,7 @@ def find_truncations(
             raise IntegrityError(
                 f"partition {marks.partition} of {state.topic} was truncated: it ends at {marks.high}, this run "
                 f"produced through {ends[marks.partition]}",
+                code="produced-records-truncated",
                 repeat="produce",
                 topic=state.topic,
                 partition=marks.partition,
@@ -229,6 +235,7 @@ def _refused(
     first = lost[0] if lost else None
     return IntegrityError(
         f"topic {state.topic}: {'; '.join(said)}. Next: {step}",
+        code="offsets-lost",
         topic=state.topic,
         partition=first.partition if first else None,
         offset=first.start if first else None,

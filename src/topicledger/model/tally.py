@@ -72,6 +72,7 @@ class Tally:
             f"is {allowed:g}. By reason: {said}. Nothing was staged or loaded. Look at them and have what produces "
             f"them mended; then trigger a run with the param error_budget at {enough:g} or more: it loads the same "
             "records, these as dead letters",
+            code="error-budget-exceeded",
             partition=partition,
             offset=offset,
         )

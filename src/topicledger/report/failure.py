@@ -19,7 +19,7 @@ def told(
     tries: int,
     timed_out: bool = False,
 ) -> str:
-    """Say on one line what ended a try of a task, and at its end what to do next.
+    """Say on one line what ended a try of a task, at its end what to do next, and behind that the error's code.
 
     Args:
         error: What ended it.
@@ -31,6 +31,7 @@ def told(
     """
     ours = error if isinstance(error, TopicLedgerError) else None
     said = " ".join(f"{type(error).__name__}: {ours.message if ours else error}".split()).rstrip(".;: ")
+    code = ours.code if ours else "execution-timeout" if timed_out else "unexpected-error"
     if timed_out:
         said += (
             ". The try reached its execution timeout; nothing that it did halfway counts. Look above for what it "
@@ -38,16 +39,16 @@ def told(
             "task a longer execution_timeout"
         )
     elif ours is None:
-        said += ". This is none of the errors that docs/operations.md explains: keep this log and report it"
+        said += ". This is none of the errors that topicledger foresees: keep this log and report it"
     if ours is None or ours.retriable:
         if try_number < tries:
-            return f"{said}. It was try {try_number} of {tries}: the task is tried again, by itself"
+            return f"{said}. It was try {try_number} of {tries}: the task is tried again, by itself [{code}]"
         said += f". It was the last of {tries} tries"
     repeat: Repeat | None = ours.repeat if ours else "step"
-    if repeat is None:
-        return said
-    mended = "When that is mended, clear" if repeat == "step" else "Clear"
-    return f"{said}. {mended} {_cleared(repeat, task_id, tasks)}"
+    if repeat is not None:
+        mended = "When that is mended, clear" if repeat == "step" else "Clear"
+        said += f". {mended} {_cleared(repeat, task_id, tasks)}"
+    return f"{said} [{code}]"
 
 
 def _cleared(repeat: Repeat, task_id: str, tasks: Mapping[str, str]) -> str:

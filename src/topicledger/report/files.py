@@ -67,6 +67,7 @@ def write_report(folder: Path, books: ReconciledBooks) -> Path:
         raise SettingsError(
             f"the report can't be written to {folder}: {error.strerror or error}. "
             "Make the folder writable for the user that runs the tasks, or name another one",
+            code="report-not-writable",
             batch_id=books.row.batch_id,
         ) from error
     return path

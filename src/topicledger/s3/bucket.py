@@ -122,7 +122,8 @@ class Bucket:
         if found is None:
             raise RetriableError(
                 f"connection {self._conn_id}, {self.location}: creating {key} was refused, and it isn't there. "
-                "Nothing was changed; try again"
+                "Nothing was changed; try again",
+                code="s3-object-vanished",
             )
         return bool(found["Metadata"].get(_DIGEST) == sha256 and found["ContentLength"] == file.stat().st_size)
 
@@ -201,5 +202,6 @@ class Bucket:
             if error.errno in FULL:  # of what is fetched: only that is written here
                 raise disk_failed(error, doing, tempfile.gettempdir(), "nothing was loaded", temporary=True) from error
             raise RetriableError(
-                f"connection {self._conn_id}, {self.location}: {doing}: {error}. Nothing was changed; try again"
+                f"connection {self._conn_id}, {self.location}: {doing}: {error}. Nothing was changed; try again",
+                code="s3-local-disk-failing",
             ) from error

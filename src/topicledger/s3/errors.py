@@ -56,19 +56,24 @@ def failed(error: Exception, where: str) -> TopicLedgerError:
         return _refused(code_of(cause), _status(cause), f"{where}: {code_of(cause)}: {str(said)[:300]}")
     text = f"{where}: {' '.join(str(error).split())[:300]}"
     if isinstance(cause, (*_SETTINGS, ValueError)):
-        return SettingsError(f"{text}. Correct the connection: key, region, endpoint, bucket")
-    return RetriableError(f"{text}. Nothing was changed, or the ledger tells; try again")
+        return SettingsError(
+            f"{text}. Correct the connection: key, region, endpoint, bucket", code="s3-connection-invalid"
+        )
+    return RetriableError(f"{text}. Nothing was changed, or the ledger tells; try again", code="s3-unavailable")
 
 
 def _refused(code: str, status: int, text: str) -> TopicLedgerError:
     if code in _A_PERSON_FIXES or status in (401, 403):
         return SettingsError(
             f"{text}. Correct the connection, or have s3:ListBucket, s3:GetObject, s3:PutObject and for staged files "
-            "s3:DeleteObject granted"
+            "s3:DeleteObject granted",
+            code="s3-access-denied",
         )
     if status >= 500 or status in (408, 409, 429) or code in ("SlowDown", "RequestTimeout", "RequestTimeTooSkewed"):
-        return RetriableError(f"{text}. Nothing was changed, or the ledger tells; try again")
-    return IntegrityError(f"{text}. Nothing was committed; look at the bucket and at what stands before it")
+        return RetriableError(f"{text}. Nothing was changed, or the ledger tells; try again", code="s3-unavailable")
+    return IntegrityError(
+        f"{text}. Nothing was committed; look at the bucket and at what stands before it", code="s3-answer-unexpected"
+    )
 
 
 def _status(error: boto.ClientError) -> int:

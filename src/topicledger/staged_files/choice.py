@@ -39,13 +39,15 @@ def s3_root(staging_dir: str, connection: Connection | None) -> S3Root:
     if connection is None:
         raise SettingsError(
             f"the staging root {staging_dir} needs its connection, which isn't defined: add it under Admin > "
-            "Connections (type Amazon Web Services)"
+            "Connections (type Amazon Web Services)",
+            code="staging-connection-undefined",
         )
     try:
         from topicledger.staged_files.s3_root import S3Root
     except ImportError as error:
         raise SettingsError(
             f"the staging root {staging_dir} needs a client of S3, which can't be imported ({error}): "
-            "pip install 'topicledger[s3]'"
+            "pip install 'topicledger[s3]'",
+            code="staging-client-missing",
         ) from error
     return S3Root(staging_dir, connection)

@@ -45,7 +45,8 @@ def open_folder(path: str) -> int:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise SettingsError(
                 f"the staging folder {path} does not exist on this machine: create it, or set the "
-                f"pipeline's staging_dir"
+                f"pipeline's staging_dir",
+                code="staging-folder-missing",
             ) from error
     info = os.fstat(fd)
     sticky = bool(info.st_mode & stat.S_ISVTX)
@@ -54,7 +55,8 @@ def open_folder(path: str) -> int:
         os.close(fd)
         raise SettingsError(
             f"the staging folder {path} has mode {stat.S_IMODE(info.st_mode):04o}: others could exchange staged files. "
-            f"Use a folder that is sticky (such as /tmp), or your own with `chmod 0700 {path}`"
+            f"Use a folder that is sticky (such as /tmp), or your own with `chmod 0700 {path}`",
+            code="staging-folder-unsafe",
         )
     return fd
 
@@ -77,7 +79,8 @@ def require_room(folder_fd: int, path: str) -> int:
         if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder_fd):
             raise SettingsError(
                 f"this user may not write into the folder {path}, or its file system is read-only: grant it, or set "
-                "another one"
+                "another one",
+                code="staging-folder-not-writable",
             )
         disk = os.fstatvfs(folder_fd)
     free_bytes, files = disk.f_bavail * disk.f_frsize, disk.f_favail
@@ -85,7 +88,8 @@ def require_room(folder_fd: int, path: str) -> int:
     if not free_bytes or (disk.f_files and not files):
         raise RetriableError(
             f"the disk of the folder {path} is full, with {free_bytes} bytes and {files} files left: nothing can be "
-            "staged there; free space or inodes on it"
+            "staged there; free space or inodes on it",
+            code="staging-disk-full",
         )
     return free_bytes
 
@@ -125,13 +129,18 @@ def open_staged(folder_fd: int, path: str, name: str, repeat: Repeat) -> int:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise IntegrityError(f"{name} can't be opened as a staged file: {error.strerror}", repeat=repeat) from error
+            raise IntegrityError(
+                f"{name} can't be opened as a staged file: {error.strerror}",
+                code="staged-file-unopenable",
+                repeat=repeat,
+            ) from error
     info = os.fstat(fd)
     if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1 or info.st_uid != os.geteuid():
         os.close(fd)
         raise IntegrityError(
             f"{name} is not a regular file of this user with one name (uid {info.st_uid}, links {info.st_nlink}): "
             "somebody exchanged it",
+            code="staged-file-exchanged",
             repeat=repeat,
         )
     return fd

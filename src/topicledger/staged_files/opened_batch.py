@@ -54,13 +54,16 @@ def received_handle(batch_id: str, rows_path: str | None, pushed: Mapping[str, s
         handle = msgspec.convert(pushed, ManifestHandle)
     except msgspec.ValidationError as error:
         raise IntegrityError(
-            f"the consume task's XCom `manifest` is missing or changed: {error}", repeat="consume"
+            f"the consume task's XCom `manifest` is missing or changed: {error}",
+            code="manifest-xcom-missing",
+            repeat="consume",
         ) from error
     stem = handle.path.removesuffix(".manifest.json")
     if handle.batch_id != batch_id or rows_path not in (f"{stem}.csv", f"{stem}.parquet"):
         raise IntegrityError(
             f"the consume task's XComs don't belong to this run: staging_file_path is {rows_path!r:.200}, the manifest "
             f"is {handle.path!r:.200} of batch {handle.batch_id!r:.40}, this is batch {batch_id}",
+            code="xcoms-of-another-run",
             repeat="consume",
             batch_id=batch_id,
         )
@@ -114,7 +117,11 @@ def open_batch(root: StagingRoot, handle: ManifestHandle) -> Iterator[OpenedBatc
 
         def opened(file: StagedFile) -> BinaryIO:
             if not is_staged_name(file.name) or not file.name.startswith(f"kafka_staging_{handle.batch_id}."):
-                raise IntegrityError(f"the manifest names {file.name!r}, which is no staged file", repeat="consume")
+                raise IntegrityError(
+                    f"the manifest names {file.name!r}, which is no staged file",
+                    code="manifest-names-unknown-file",
+                    repeat="consume",
+                )
             stream = _stream(VerifyingReader(place.open(file.name, "consume", file), file), file.name)
             stack.callback(stream.close)
             return cast("BinaryIO", stream)
@@ -137,22 +144,28 @@ def _read_manifest(root: StagingRoot, place: ReadingPlace, handle: ManifestHandl
         data = file.readall()
     if hashlib.sha256(data).hexdigest() != handle.sha256:
         raise IntegrityError(
-            f"the manifest {name} was changed after it was staged: its sha256 is not {handle.sha256}", repeat="consume"
+            f"the manifest {name} was changed after it was staged: its sha256 is not {handle.sha256}",
+            code="manifest-changed",
+            repeat="consume",
         )
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except msgspec.MsgspecError as error:
-        raise IntegrityError(f"the manifest {name} can't be read by this version: {error}", repeat="consume") from error
+        raise IntegrityError(
+            f"the manifest {name} can't be read by this version: {error}", code="manifest-unreadable", repeat="consume"
+        ) from error
     if manifest.contract_version != CONTRACT_VERSION:
         raise IntegrityError(
             f"{name} was staged under contract version {manifest.contract_version}, this code has {CONTRACT_VERSION}: "
             "the code changed between two tasks of a run",
+            code="contract-version-differs",
             repeat="consume",
         )
     if (manifest.batch_id, manifest.plan_id) != (handle.batch_id, handle.plan_id):
         raise IntegrityError(
             f"{name} is the manifest of batch {manifest.batch_id}, plan {manifest.plan_id}, not of {handle.batch_id}, "
             f"{handle.plan_id}",
+            code="manifest-of-another-batch",
             repeat="consume",
         )
     return manifest

@@ -89,7 +89,9 @@ class ParquetStream(io.RawIOBase):
             return parquet.ParquetFile(copy)
         except pa.ArrowException as error:
             raise IntegrityError(
-                f"the staged file {self._name} can't be read as Parquet here: {error}", repeat="consume"
+                f"the staged file {self._name} can't be read as Parquet here: {error}",
+                code="staged-parquet-unreadable",
+                repeat="consume",
             ) from error
 
     def _batches(self, file: parquet.ParquetFile) -> Iterator[pa.RecordBatch]:

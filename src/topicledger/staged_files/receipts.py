@@ -78,6 +78,7 @@ def received_receipt(pushed: object, root: StagingRoot, batch_id: str, *, expect
             return None
         raise IntegrityError(
             "the produce task's XCom `receipt` is missing, so nothing proves what this run produced",
+            code="receipt-xcom-missing",
             repeat=_PRODUCE_AGAIN,
             batch_id=batch_id,
         )
@@ -87,7 +88,10 @@ def received_receipt(pushed: object, root: StagingRoot, batch_id: str, *, expect
         return msgspec.convert(pushed, Receipt)
     except msgspec.MsgspecError as error:
         raise IntegrityError(
-            f"the produce task's XCom `receipt` was changed: {error}", repeat=_PRODUCE_AGAIN, batch_id=batch_id
+            f"the produce task's XCom `receipt` was changed: {error}",
+            code="receipt-xcom-changed",
+            repeat=_PRODUCE_AGAIN,
+            batch_id=batch_id,
         ) from error
 
 
@@ -96,6 +100,7 @@ def _read(handle: ReceiptHandle, root: StagingRoot, batch_id: str) -> Receipt:
     if handle.batch_id != batch_id or not name.startswith(f"kafka_staging_{batch_id}."):
         raise IntegrityError(
             f"the produce task's XCom `receipt` is {name} of batch {handle.batch_id!r:.40}, this is batch {batch_id}",
+            code="receipt-of-another-batch",
             repeat=_PRODUCE_AGAIN,
             batch_id=batch_id,
         )
@@ -105,12 +110,14 @@ def _read(handle: ReceiptHandle, root: StagingRoot, batch_id: str) -> Receipt:
     except FileNotFoundError as error:
         raise IntegrityError(
             f"the receipt {handle.path} of batch {batch_id} is gone: the run was cleaned up, {root.missing} produced",
+            code="receipt-gone",
             repeat=_PRODUCE_AGAIN,
             batch_id=batch_id,
         ) from error
     if hashlib.sha256(data).hexdigest() != handle.sha256:
         raise IntegrityError(
             f"the receipt {name} was changed after it was written: its sha256 is not {handle.sha256}",
+            code="receipt-changed",
             repeat=_PRODUCE_AGAIN,
             batch_id=batch_id,
         )

@@ -198,6 +198,7 @@ def require_inside(root: StagingRoot, path: str, repeat: Repeat = "consume") -> 
         raise SettingsError(
             f"{path!r} is not a staged file of {root.location}: the handle that the task pushed was changed, or the "
             "staging folder was set differently",
+            code="staged-path-foreign",
             repeat=repeat,
         )
     return name

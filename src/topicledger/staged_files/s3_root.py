@@ -56,7 +56,8 @@ class S3Root:
         if found is None:
             raise SettingsError(
                 f"the staging root {url!r} is not usable: use s3://bucket/prefix with letters, digits, '.', '_', '=', "
-                "'-' and single slashes"
+                "'-' and single slashes",
+                code="staging-root-invalid",
             )
         _require_usable(connection)
         self._connection = connection
@@ -102,7 +103,8 @@ class S3Root:
             if self._bucket.create(name, b""):
                 raise SettingsError(
                     f"{self.location} ignores If-None-Match, so a staged file could be overwritten: use a store that "
-                    "supports conditional writes"
+                    "supports conditional writes",
+                    code="conditional-writes-missing",
                 )
             self._bucket.read(name)
         finally:
@@ -129,7 +131,10 @@ class S3Root:
             RetriableError: S3 refuses for now.
         """
         if not _BATCH_ID.match(batch_id):
-            raise SettingsError(f"{batch_id!r:.99} is no batch id: give its 16 hexadecimal digits; nothing was removed")
+            raise SettingsError(
+                f"{batch_id!r:.99} is no batch id: give its 16 hexadecimal digits; nothing was removed",
+                code="batch-id-invalid",
+            )
         return self._removed(f"kafka_staging_{batch_id}")
 
     def _removed(self, stem: str) -> list[str]:
@@ -143,13 +148,15 @@ def _require_usable(connection: Connection) -> None:
     if connection.conn_type != "aws":
         raise SettingsError(
             f"connection {connection.conn_id} is of type {connection.conn_type!r}, staging in S3 takes 'aws': correct "
-            "it, or name another one"
+            "it, or name another one",
+            code="staging-connection-type",
         )
     unknown = sorted(set(connection.extra) - {*EXTRA, *_OF_A_WAREHOUSE})
     if unknown:
         raise SettingsError(
             f"connection {connection.conn_id}: its Extra has {', '.join(unknown)}, which staging in S3 doesn't take; "
-            f"usable are {', '.join(EXTRA)}"
+            f"usable are {', '.join(EXTRA)}",
+            code="extra-key-unknown",
         )
 
 
@@ -168,6 +175,7 @@ class _Written:
                 raise IntegrityError(
                     f"{self._bucket.location}/{file.name} is there already with other bytes: nothing was staged. "
                     "Find out who writes there",
+                    code="staged-name-taken",
                     repeat="step",
                 )
 
@@ -185,6 +193,7 @@ class _Fetched:
             raise IntegrityError(
                 f"the staged file {where} was changed: staged were {expected.size_bytes} bytes, there are {size}. "
                 "Nothing was loaded. Find out who writes there",
+                code="staged-file-changed",
                 repeat=repeat,
             )
         if size is None:

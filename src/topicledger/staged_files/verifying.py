@@ -30,7 +30,8 @@ class VerifyingReader(io.RawIOBase):
         except OSError as error:
             raise RetriableError(
                 f"reading {self._expected.name}: {error.strerror} (errno {error.errno}): nothing was loaded; look at "
-                "the file system"
+                "the file system",
+                code="disk-failing",
             ) from error
         self._digest.update(memoryview(buffer)[:count])
         self._size += count
@@ -55,5 +56,6 @@ class VerifyingReader(io.RawIOBase):
                 f"the staged file {expected.name} was changed: staged were {expected.size_bytes} bytes with sha256 "
                 f"{expected.sha256}, read were {self._size} with {self._digest.hexdigest()}. Nothing was loaded. "
                 "Find out who writes there",
+                code="staged-file-changed",
                 repeat="consume",
             )

@@ -85,7 +85,8 @@ def read_part(root: StagingRoot, file: StagedFile) -> Reading:
     except FileNotFoundError as error:
         raise RetriableError(
             f"the staged file {path_in(root, file.name)} is gone while its batch is being staged: somebody cleaned the "
-            "run up, and nothing was staged"
+            "run up, and nothing was staged",
+            code="staged-file-gone-while-staging",
         ) from error
     # Of JSON's types only the tally's counter is none.
     return msgspec.json.decode(data, type=Reading, dec_hook=lambda kind, value: kind(value))

@@ -138,6 +138,7 @@ def _require_same_topic(observer: TopicObserver, plan: Plan) -> None:
     if topic_id != plan.topic_id:
         raise IntegrityError(
             f"topic {plan.topic} was recreated while it was read ({plan.topic_id}, now {topic_id}): nothing was staged",
+            code="topic-recreated-while-reading",
             repeat="run",
             topic=plan.topic,
         )

@@ -61,6 +61,7 @@ def _load(warehouse: Warehouse, handle: ManifestHandle, opened: OpenedBatch) -> 
         raise IntegrityError(
             f"batch {manifest.batch_id} was staged for {manifest.target}, the warehouse's table is {warehouse.target}: "
             "the connection or the pipeline changed between two tasks",
+            code="target-differs",
             repeat="consume",
             batch_id=manifest.batch_id,
         )
@@ -133,6 +134,7 @@ def _positions_of(manifest: Manifest, locked: Sequence[Position]) -> dict[int, P
         raise IntegrityError(
             f"the ledger of {manifest.target} has no position for partitions {missing} of {manifest.topic} "
             f"({manifest.topic_id}): it was restored or made anew after planning",
+            code="positions-missing",
             repeat="consume",
             topic=manifest.topic,
             partition=missing[0],
@@ -164,6 +166,7 @@ def _require_fit(staged: StagedPartition, ledger: Position) -> None:
     if wrong is not None:
         raise IntegrityError(
             f"partition {staged.partition}: {wrong}. Nothing was loaded",
+            code="ledger-disagrees",
             repeat="consume",
             partition=staged.partition,
             offset=staged.start,
@@ -199,6 +202,7 @@ def _without_files(warehouse: Warehouse, root: StagingRoot, handle: ManifestHand
         raise IntegrityError(
             f"the staged file {missing} of batch {handle.batch_id} is gone and the ledger doesn't have its plan "
             f"{handle.plan_id}: it was cleaned up before it was loaded, {root.missing} staged it",
+            code="staged-files-gone",
             repeat="consume",
             batch_id=handle.batch_id,
         )

@@ -194,6 +194,7 @@ class _Process:
             f"a process that read a slice of {self._topic} ended early, with exit code {code}; what it "
             "said last is in the log above. Nothing was staged. If it was killed (-9) for its "
             "memory, give the worker more, or set the pipeline's reading_processes to 1",
+            code="reading-process-ended",
             topic=self._topic,
         )
 

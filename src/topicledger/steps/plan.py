@@ -125,7 +125,9 @@ class Planner:
         """Refuse up front what creating the tables would be refused after everything was read."""
         problems = with_retries("asking for grants", self._warehouse.access).problems
         if problems:
-            raise SettingsError(f"{self._warehouse.target} can't be created: {'; '.join(problems)}")
+            raise SettingsError(
+                f"{self._warehouse.target} can't be created: {'; '.join(problems)}", code="target-not-creatable"
+            )
 
     def _known(self) -> Sequence[Position]:
         return with_retries("reading the ledger", lambda: self._warehouse.positions(self._pipeline.topic))
@@ -179,6 +181,7 @@ class Planner:
                     f"topic {topic}: an open transaction hides records; for {wait_s:.0f} s the last stable offset "
                     f"stayed below the high watermark in partition {named}. Find the producer whose transaction is "
                     "open (kafka-transactions.sh find-hanging), and end it",
+                    code="transaction-open",
                     topic=topic,
                     partition=hidden[0].partition,
                     offset=hidden[0].last_stable,

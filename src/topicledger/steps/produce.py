@@ -51,6 +51,7 @@ def produce_batch(run: Run, records: Iterable[tuple[bytes | None, bytes | None]]
         raise IntegrityError(
             f"topic {topic} was recreated while this run produced to it ({before.topic_id}, now "
             f"{after.topic_id}): find out who did",
+            code="topic-recreated-while-producing",
             repeat="produce",
             topic=topic,
         )

@@ -38,6 +38,7 @@ def reconcile(run: Run, plan_id: str | None) -> ReconciledBooks:
         raise IntegrityError(
             f"the load task's XCom `plan_id` of batch {batch_id} is missing: what is loaded the load finds in "
             "the ledger",
+            code="plan-id-xcom-missing",
             repeat="load",
             batch_id=batch_id,
         )
@@ -50,6 +51,7 @@ def reconcile(run: Run, plan_id: str | None) -> ReconciledBooks:
         raise IntegrityError(
             f"the ledger of {target} has no batch {batch_id} with plan {plan_id}: the load said that it "
             "committed it, so the warehouse was restored or its ledger was changed",
+            code="batch-not-in-ledger",
             repeat="run",
             batch_id=batch_id,
         )

@@ -41,11 +41,13 @@ def open_warehouse(settings: Connection, pipeline: Pipeline) -> Warehouse:
     except ImportError as error:
         raise SettingsError(
             f"connection {settings.conn_id} is of type {settings.conn_type}, whose driver can't be imported "
-            f"({error}): pip install 'topicledger[{_EXTRAS[settings.conn_type]}]'"
+            f"({error}): pip install 'topicledger[{_EXTRAS[settings.conn_type]}]'",
+            code="driver-missing",
         ) from error
     raise SettingsError(
         f"connection {settings.conn_id} is of type {settings.conn_type!r}: use 'duckdb', 'postgres', 'snowflake', "
         "'aws' or 'fs'. Where Airflow's command made it generic, define it as JSON: "
         f"airflow connections add {settings.conn_id} --conn-json "
-        """'{"conn_type": "duckdb", "host": "/path/to/file.duckdb"}'"""
+        """'{"conn_type": "duckdb", "host": "/path/to/file.duckdb"}'""",
+        code="warehouse-type-unknown",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from pathlib import Path
 
@@ -22,9 +21,9 @@ _OF_A_VALUE = re.compile(
 _QUOTED = re.compile(r"""["']""")
 _HOLDER = re.compile(r"Conflicting lock is held in (.*?\(PID \d+\))")
 _A_PERSON_FIXES = re.compile(
-    r"Permission denied|not a valid DuckDB database|version number|Is a directory", re.IGNORECASE
+    r"Permission denied|Operation not permitted|not a valid DuckDB database|version number|(Is|Not) a directory",
+    re.IGNORECASE,
 )
-_ERRNO_A_PERSON_FIXES = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR)
 # Memory that could not be spilled because the disk is full comes as an OutOfMemoryException too.
 _DISK_IS_FULL = re.compile(r"max_temp_directory_size|No space left", re.IGNORECASE)
 
@@ -37,32 +36,38 @@ def failed(error: duckdb.Error | OSError, settings: Connection, path: Path) -> T
     if holder:
         return RetriableError(
             f"connection {settings.conn_id}: DuckDB file {path} is open in another process, {holder[1]}: close it "
-            "there; nothing was changed. Readers should open it READ_ONLY, and only for as long as a query takes"
+            "there; nothing was changed. Readers should open it READ_ONLY, and only for as long as a query takes",
+            code="duckdb-file-busy",
         )
     if _DISK_IS_FULL.search(text):
         return RetriableError(
-            f"{where}. Nothing was changed; {free_in(path.parent)}, where it also spills: free space on that disk"
+            f"{where}. Nothing was changed; {free_in(path.parent)}, where it also spills: free space on that disk",
+            code="duckdb-disk-full",
         )
-    if isinstance(error, OSError):
-        wrong = error.errno in _ERRNO_A_PERSON_FIXES
-        return SettingsError(where) if wrong else RetriableError(where)
     if out_of_memory(error):
         return SettingsError(
             f"{where}. Nothing was changed. Give a larger memory_limit in the Extra, or declare a smaller max_records",
+            code="duckdb-memory-exhausted",
             repeat="consume",
         )
     # Our statements parse; what doesn't is an option from the Extra.
     if isinstance(error, duckdb.ParserException):
-        return SettingsError(f"{where}. Correct the connection's Extra")
-    if isinstance(error, duckdb.IOException | duckdb.PermissionException) and _A_PERSON_FIXES.search(text):
-        return SettingsError(f"{where}. Correct the path, its permissions or the installed DuckDB")
+        return SettingsError(f"{where}. Correct the connection's Extra", code="duckdb-extra-invalid")
+    if isinstance(error, OSError | duckdb.IOException | duckdb.PermissionException) and _A_PERSON_FIXES.search(text):
+        return SettingsError(
+            f"{where}. Correct the path, its permissions or the installed DuckDB", code="duckdb-file-refused"
+        )
     # OperationalError: files, memory, conflicts between threads; FatalException: the instance must be opened anew.
-    if isinstance(error, duckdb.OperationalError | duckdb.InterruptException | duckdb.FatalException):
-        return RetriableError(f"{where}. Nothing was changed; try again")
+    if isinstance(error, OSError | duckdb.OperationalError | duckdb.InterruptException | duckdb.FatalException):
+        return RetriableError(f"{where}. Nothing was changed; try again", code="warehouse-unavailable")
     if isinstance(error, duckdb.ConstraintException):
-        return IntegrityError(f"{where}. Nothing was changed. {CHANGE_THE_RULE}", repeat="consume")
+        return IntegrityError(
+            f"{where}. Nothing was changed. {CHANGE_THE_RULE}", code="rule-refuses-record", repeat="consume"
+        )
     return IntegrityError(
-        f"{where}. Nothing was changed. Look at the table, unless it comes from a staged file", repeat="consume"
+        f"{where}. Nothing was changed. Look at the table, unless it comes from a staged file",
+        code="statement-refused",
+        repeat="consume",
     )
 
 
@@ -83,9 +88,12 @@ def commit_failed(error: duckdb.Error, settings: Connection, path: Path) -> Retr
     room = f"; {free_in(path.parent)}" if _DISK_IS_FULL.search(text) else ""
     where = f"connection {settings.conn_id}: DuckDB file {path}"
     if isinstance(error, duckdb.TransactionException):
-        return RetriableError(f"{where}: COMMIT was refused ({text}{room}). Nothing was changed; try again")
+        return RetriableError(
+            f"{where}: COMMIT was refused ({text}{room}). Nothing was changed; try again", code="duckdb-commit-refused"
+        )
     return RetriableError(
-        f"{where}: it is unknown whether COMMIT succeeded ({text}{room}); the ledger tells when this is repeated"
+        f"{where}: it is unknown whether COMMIT succeeded ({text}{room}); the ledger tells when this is repeated",
+        code="commit-unknown",
     )
 
 

@@ -69,11 +69,15 @@ def duckdb_file(settings: Connection, pipeline: Pipeline) -> Warehouse:
     name = settings.host or settings.schema
     if not name or "://" in name or name.startswith((":memory:", "md:")):
         raise SettingsError(
-            f"connection {settings.conn_id}: its host is {name!r}; use the path of a DuckDB file on a local disk"
+            f"connection {settings.conn_id}: its host is {name!r}; use the path of a DuckDB file on a local disk",
+            code="duckdb-host-invalid",
         )
     path = Path(name).expanduser()
     if not path.is_absolute():
-        raise SettingsError(f"connection {settings.conn_id}: {name} is a relative path, use an absolute one")
+        raise SettingsError(
+            f"connection {settings.conn_id}: {name} is a relative path, use an absolute one",
+            code="duckdb-path-relative",
+        )
     require_schema(settings, pipeline, path.stem)
     # A field of the connection's form that was left empty is stored as one without a value.
     settings = replace(settings, extra={key: value for key, value in settings.extra.items() if value})
@@ -81,7 +85,8 @@ def duckdb_file(settings: Connection, pipeline: Pipeline) -> Warehouse:
     if unknown:
         raise SettingsError(
             f"connection {settings.conn_id}: its Extra has {', '.join(unknown)}, which DuckDB connections don't "
-            f"take here; usable is {', '.join(_EXTRA)}"
+            f"take here; usable is {', '.join(_EXTRA)}",
+            code="extra-key-unknown",
         )
 
     def asked(_tables: Tables, _create: bool) -> Audit:
@@ -107,7 +112,8 @@ def require_schema(settings: Connection, pipeline: Pipeline, database: str = "te
     if schema != DUCKDB.default_schema and schema in ("temp", "system", database.lower()):
         raise SettingsError(
             f"connection {settings.conn_id}: the table {pipeline.table} is in a schema that DuckDB can't tell from its "
-            f"database {schema}: give the schema another name, or the file where it is the file's"
+            f"database {schema}: give the schema another name, or the file where it is the file's",
+            code="duckdb-schema-ambiguous",
         )
 
 
@@ -125,7 +131,8 @@ class DuckdbSession:
             elif not path.exists():
                 raise SettingsError(
                     f"connection {settings.conn_id}: there is no DuckDB file {path}; the first run creates it, "
-                    "where the pipeline declares create_tables=True"
+                    "where the pipeline declares create_tables=True",
+                    code="duckdb-file-missing",
                 )
             connection = duckdb.connect(str(path), config={**_CONFIG, **(settings.extra or _UNSAID)})
         except (duckdb.Error, OSError) as error:
@@ -253,7 +260,8 @@ class DuckdbSession:
             self._memory.least_bytes = _MOST_BYTES
             return RetriableError(
                 f"connection {self._settings.conn_id}: DuckDB needs more than the {self._limit_bytes:,} bytes that it "
-                f"began with. Nothing was changed; a repeat may use {_MOST_BYTES:,}"
+                f"began with. Nothing was changed; a repeat may use {_MOST_BYTES:,}",
+                code="duckdb-memory-grows",
             )
         return failed(error, self._settings, self._path)
 

@@ -100,10 +100,13 @@ class FolderStore:
             return disk_failed(error, f"connection {self._conn_id}: {doing} {key}", self._path, "nothing was changed")
         where = f"connection {self._conn_id}: {doing} {self._path / key}"
         if error.errno in _PASSES:
-            return RetriableError(f"{where}: {error.strerror}. Nothing was changed; try again")
+            return RetriableError(
+                f"{where}: {error.strerror}. Nothing was changed; try again", code="warehouse-unavailable"
+            )
         return SettingsError(
             f"{where}: {error.strerror}. Grant this user access, or set the path of a folder on a file system "
-            "with hard links"
+            "with hard links",
+            code="lake-folder-refused",
         )
 
 

@@ -108,7 +108,8 @@ class LakeLoad:
             except pa.ArrowException as error:
                 raise RetriableError(
                     f"writing the Parquet files of {self._tables.target} in {self._scratch.folder} failed: "
-                    f"{' '.join(str(error).split())[:300]}. Nothing was committed; try again"
+                    f"{' '.join(str(error).split())[:300]}. Nothing was committed; try again",
+                    code="parquet-writing-failed",
                 ) from error
         return made
 
@@ -121,5 +122,6 @@ class LakeLoad:
             if records != expected:
                 raise IntegrityError(
                     f"the Parquet files of {self._tables.target} have {records} {kind}, the accounts have {expected}: "
-                    "nothing was committed; keep the log and report it"
+                    "nothing was committed; keep the log and report it",
+                    code="parquet-counts-differ",
                 )

@@ -72,7 +72,8 @@ class Log:
         if found is None:
             raise SettingsError(
                 f"there is no ledger at {self.where}; the first run creates it, where the pipeline declares "
-                "create_tables=True. When there have been runs, correct the connection's bucket, prefix or path"
+                "create_tables=True. When there have been runs, correct the connection's bucket, prefix or path",
+                code="ledger-missing",
             )
         return found
 
@@ -111,7 +112,8 @@ class Log:
             raise
         if taken and self._store.read(key) != content:
             raise RetriableError(
-                f"another load wrote entry {entry.sequence} of {self.where} first: start again from its positions"
+                f"another load wrote entry {entry.sequence} of {self.where} first: start again from its positions",
+                code="ledger-entry-raced",
             )
 
     def require_conditions(self, tip: LogEntry) -> None:
@@ -126,7 +128,8 @@ class Log:
         if content is not None and self._store.create(key, content):
             raise SettingsError(
                 f"{self._store.location} ignores If-None-Match: two loads at once could overwrite each other's "
-                "entry of the ledger. Use a store that supports conditional writes"
+                "entry of the ledger. Use a store that supports conditional writes",
+                code="conditional-writes-missing",
             )
 
     def find(self, tip: LogEntry, batch_id: str, plan_id: str) -> LedgerRow | None:
@@ -159,12 +162,14 @@ class Log:
             entry = msgspec.json.decode(content, type=LogEntry)
         except msgspec.MsgspecError as error:
             raise IntegrityError(
-                f"entry {sequence} of {self.where} can't be read: {error}. Somebody changed it: restore it"
+                f"entry {sequence} of {self.where} can't be read: {error}. Somebody changed it: restore it",
+                code="ledger-entry-unreadable",
             ) from error
         if (entry.target, entry.sequence) != (self._target, sequence):
             raise IntegrityError(
                 f"entry {sequence} of {self.where} says that it is entry {entry.sequence} of {entry.target}: "
-                "somebody copied it there. Restore the right one"
+                "somebody copied it there. Restore the right one",
+                code="ledger-entry-misplaced",
             )
         return entry
 
@@ -195,7 +200,10 @@ class Log:
     def _present(self, sequence: int) -> LogEntry:
         found = self.entry(sequence)
         if found is None:
-            raise IntegrityError(f"entry {sequence} of {self.where} is gone: restore it, and stop what removes it")
+            raise IntegrityError(
+                f"entry {sequence} of {self.where} is gone: restore it, and stop what removes it",
+                code="ledger-entry-gone",
+            )
         return found
 
     def _require_known_version(self, content: bytes, sequence: int) -> None:
@@ -206,7 +214,8 @@ class Log:
         if version > ENTRY_VERSION:
             raise SettingsError(
                 f"entry {sequence} of {self.where} has version {version}, this topicledger knows up to "
-                f"{ENTRY_VERSION}: upgrade topicledger here"
+                f"{ENTRY_VERSION}: upgrade topicledger here",
+                code="ledger-newer",
             )
 
 

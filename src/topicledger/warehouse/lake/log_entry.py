@@ -157,6 +157,7 @@ def require_positions(before: LogEntry, changed: Sequence[Position]) -> None:
             raise IntegrityError(
                 f"the log of {before.target} has no position for partition {position.partition}, topic id "
                 f"{position.topic_id}; it must have one. Nothing was committed",
+                code="log-position-missing",
                 topic=position.topic,
                 partition=position.partition,
             )

@@ -39,7 +39,8 @@ def local_folder(settings: Connection, pipeline: Pipeline) -> Warehouse:
     if not path.is_absolute() or _PATTERN & set(str(path)):
         raise SettingsError(
             f"connection {settings.conn_id}: the path in its Extra is {str(path)!r}: use an absolute one without "
-            'wildcards, such as {"path": "/data/lake"}'
+            'wildcards, such as {"path": "/data/lake"}',
+            code="lake-path-invalid",
         )
     return Lake(settings, FolderStore(settings.conn_id, path), pipeline)
 
@@ -49,5 +50,6 @@ def _require_known(settings: Connection, known: Iterable[str], kind: str) -> Non
     if unknown:
         raise SettingsError(
             f"connection {settings.conn_id}: its Extra has {', '.join(unknown)}, which {kind} connections don't take "
-            f"here; usable are {', '.join(known)}"
+            f"here; usable are {', '.join(known)}",
+            code="extra-key-unknown",
         )

@@ -41,11 +41,13 @@ def _place(settings: Connection) -> tuple[str, str]:
     bucket, prefix = str(settings.extra.get("bucket") or ""), str(settings.extra.get("prefix") or "").strip("/")
     if not bucket:
         raise SettingsError(
-            f'connection {settings.conn_id}: its Extra names no bucket: add {{"bucket": "name", "prefix": "path"}}'
+            f'connection {settings.conn_id}: its Extra names no bucket: add {{"bucket": "name", "prefix": "path"}}',
+            code="bucket-missing",
         )
     if prefix and not _PREFIX.match(prefix):
         raise SettingsError(
             f"connection {settings.conn_id}: the prefix {prefix!r} is not usable: use letters, digits, '.', '_', '=', "
-            "'-' and single slashes"
+            "'-' and single slashes",
+            code="prefix-invalid",
         )
     return bucket, prefix

@@ -70,7 +70,8 @@ class Lake:
         elif not self._pipeline.create_tables:
             raise SettingsError(
                 f"the pipeline declares create_tables=False and there is no ledger at {self._log.where}: correct "
-                "the connection's bucket, prefix or path, or let one run create it"
+                "the connection's bucket, prefix or path, or let one run create it",
+                code="ledger-missing",
             )
         return tip is not None
 
@@ -101,6 +102,7 @@ class Lake:
             raise RetriableError(
                 f"partition {before.partition} of {before.topic} moved on from position {before.position} "
                 "while its truncation was being accepted: plan again",
+                code="truncation-raced",
                 topic=before.topic,
                 partition=before.partition,
             )
@@ -108,6 +110,7 @@ class Lake:
             raise IntegrityError(
                 f"batch {row.batch_id} has accepted this very truncation of {row.topic} before, and the "
                 "position moved on since: start a new run and accept it there; nothing was changed",
+                code="truncation-accepted-before",
                 topic=row.topic,
                 partition=before.partition,
                 batch_id=row.batch_id,

@@ -44,8 +44,10 @@ def connecting_failed(error: psycopg.Error, settings: Connection) -> TopicLedger
         f"database {settings.schema or 'by default'}, user {settings.login or 'by default'}: {text}"
     )
     if not _NOT_THERE_YET.search(text) and (isinstance(error, psycopg.ProgrammingError) or _REFUSED_LOGIN.search(text)):
-        return SettingsError(f"{where}. Correct the connection's fields, or have the access granted")
-    return RetriableError(f"{where}. Nothing was changed; try again")
+        return SettingsError(
+            f"{where}. Correct the connection's fields, or have the access granted", code="postgres-login-refused"
+        )
+    return RetriableError(f"{where}. Nothing was changed; try again", code="warehouse-unavailable")
 
 
 def statement_failed(error: psycopg.Error, settings: Connection, key: str) -> TopicLedgerError:
@@ -61,22 +63,28 @@ def statement_failed(error: psycopg.Error, settings: Connection, key: str) -> To
     if state == "42501":
         return SettingsError(
             f"{where}. Grant it to user {settings.login or 'by default'}, or exempt that user from row-level security; "
-            "nothing was changed"
+            "nothing was changed",
+            code="postgres-privilege-missing",
         )
     if state.startswith(_A_PERSON_FIXES):
-        return SettingsError(f"{where}. Nothing was changed")
+        return SettingsError(f"{where}. Nothing was changed", code="postgres-refused")
     if state.startswith(_MAY_PASS) or (not state and isinstance(error, psycopg.OperationalError)):
-        return RetriableError(f"{where}. Nothing was changed; try again")
+        return RetriableError(f"{where}. Nothing was changed; try again", code="warehouse-unavailable")
     # "Key (event_id)=(...) already exists.", in any language; the name is quoted where it must be.
     columns = (error.diag.message_detail or "").partition("(")[2]
     if state == _TAKEN and columns.startswith((f"{key})=(", f"{quoted(key)})=(")):
         return RetriableError(
-            f"{where}: another session wrote that {key} during the load. Nothing was changed; try again"
+            f"{where}: another session wrote that {key} during the load. Nothing was changed; try again",
+            code="key-taken-meanwhile",
         )
     if _of_a_value(error) and not (error.diag.context or "").startswith("COPY "):
-        return IntegrityError(f"{where}. Nothing was changed. {CHANGE_THE_RULE}", repeat="consume")
+        return IntegrityError(
+            f"{where}. Nothing was changed. {CHANGE_THE_RULE}", code="rule-refuses-record", repeat="consume"
+        )
     return IntegrityError(
-        f"{where}. Nothing was changed. Look at the table, unless it comes from a staged file", repeat="consume"
+        f"{where}. Nothing was changed. Look at the table, unless it comes from a staged file",
+        code="statement-refused",
+        repeat="consume",
     )
 
 
@@ -89,7 +97,8 @@ def commit_failed(error: psycopg.Error, settings: Connection, key: str) -> Topic
         return statement_failed(error, settings, key)
     return RetriableError(
         f"connection {settings.conn_id}: it is unknown whether COMMIT succeeded ({_said(error, settings)}); the ledger "
-        "tells when this is repeated"
+        "tells when this is repeated",
+        code="commit-unknown",
     )
 
 

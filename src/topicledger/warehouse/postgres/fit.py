@@ -38,7 +38,9 @@ def unfit(session: Session, tables: Tables) -> Iterator[str]:
     answers = session.query(_ASKED, (tables.schema, list(names)))
     user, database, standby, encoding = answers[0][:4]
     if standby:
-        raise SettingsError(f"database {database} is a standby, which takes no writes: connect to the primary")
+        raise SettingsError(
+            f"database {database} is a standby, which takes no writes: connect to the primary", code="postgres-standby"
+        )
     if encoding != "UTF8":
         yield (
             f"database {database} has the encoding {encoding}, and UTF8 alone holds every text that a record may have: "

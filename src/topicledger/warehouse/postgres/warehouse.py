@@ -88,7 +88,8 @@ def postgres(settings: Connection, pipeline: Pipeline) -> Warehouse:
     if unknown:
         raise SettingsError(
             f"connection {settings.conn_id}: its Extra has {', '.join(unknown)}, which PostgreSQL connections "
-            f"don't take here; usable are {', '.join(sorted(_EXTRA))}"
+            f"don't take here; usable are {', '.join(sorted(_EXTRA))}",
+            code="extra-key-unknown",
         )
 
     def asked(tables: Tables, create: bool) -> Audit:
@@ -130,7 +131,8 @@ class PostgresSession:
         if version < OLDEST_SERVER:
             connection.close()
             raise SettingsError(
-                f"connection {settings.conn_id}: the server is PostgreSQL {version // 10000}, use 15 or newer"
+                f"connection {settings.conn_id}: the server is PostgreSQL {version // 10000}, use 15 or newer",
+                code="postgres-too-old",
             )
 
     @property
@@ -233,7 +235,8 @@ class PostgresSession:
                 # BEGIN READ WRITE was refused. It may pass: a failover ends with its promotion.
                 raise RetriableError(
                     f"connection {self._settings.conn_id}: the server is a standby, which takes no writes. Nothing was "
-                    "changed; connect to the primary, or wait until this one is promoted"
+                    "changed; connect to the primary, or wait until this one is promoted",
+                    code="postgres-standby",
                 ) from error
 
     @contextmanager

@@ -82,18 +82,26 @@ def checked_extra(settings: Connection) -> Mapping[str, Any]:
     if unknown:
         raise SettingsError(
             f"connection {settings.conn_id}: its Extra has {', '.join(unknown)}, which Snowflake connections don't "
-            f"take here; usable are {', '.join(EXTRA)}"
+            f"take here; usable are {', '.join(EXTRA)}",
+            code="extra-key-unknown",
         )
     missing = [key for key in ("account", "database", "warehouse") if key not in given]
     if missing:
-        raise SettingsError(f"connection {settings.conn_id}: its Extra has no {', '.join(missing)}; add it")
+        raise SettingsError(
+            f"connection {settings.conn_id}: its Extra has no {', '.join(missing)}; add it",
+            code="snowflake-extra-incomplete",
+        )
     if given.get("protocol", "https") != "https" and given.get("host") not in LOOPBACK:
         raise SettingsError(
             f"connection {settings.conn_id}: protocol {given['protocol']!r} would send everything in plain text; it is "
-            "for an emulator on this machine alone, remove it"
+            "for an emulator on this machine alone, remove it",
+            code="snowflake-plain-text",
         )
     if not isinstance(given.get("session_parameters", {}), Mapping):
-        raise SettingsError(f"connection {settings.conn_id}: its session_parameters are no JSON object; make them one")
+        raise SettingsError(
+            f"connection {settings.conn_id}: its session_parameters are no JSON object; make them one",
+            code="snowflake-session-parameters",
+        )
     return given
 
 
@@ -136,7 +144,9 @@ def _identity(settings: Connection, extra: Mapping[str, Any]) -> dict[str, Any]:
     if extra.get("authenticator") == "oauth" or extra.get("refresh_token"):
         return {"authenticator": "oauth", "token": access_token(settings, extra)}
     if not settings.login:
-        raise SettingsError(f"connection {settings.conn_id}: it has no login; give the Snowflake user")
+        raise SettingsError(
+            f"connection {settings.conn_id}: it has no login; give the Snowflake user", code="snowflake-login-missing"
+        )
     if "private_key_file" in extra or "private_key_content" in extra:
         return {"user": settings.login, "private_key": _private_key(settings, extra)}
     known = {key: extra[key] for key in ("authenticator",) if key in extra}
@@ -153,7 +163,8 @@ def _private_key(settings: Connection, extra: Mapping[str, Any]) -> bytes:
         raise SettingsError(
             f"connection {settings.conn_id}: its private key can't be read ({type(error).__name__}). Give one of "
             "private_key_file (a path that the worker can read) and private_key_content (PEM, or that in base64), and "
-            "its passphrase as the password"
+            "its passphrase as the password",
+            code="snowflake-key-unreadable",
         ) from None
     return key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -25,8 +25,10 @@ def connecting_failed(error: snowflake.Error, settings: Connection) -> TopicLedg
         f"{_said(error, settings)}"
     )
     if _is_of_the_network(error) or error.errno in _SESSION_ENDED:
-        return RetriableError(f"{where}. Nothing was changed; try again")
-    return SettingsError(f"{where}. Correct the connection: account, user, key, role, warehouse")
+        return RetriableError(f"{where}. Nothing was changed; try again", code="warehouse-unavailable")
+    return SettingsError(
+        f"{where}. Correct the connection: account, user, key, role, warehouse", code="snowflake-login-refused"
+    )
 
 
 def failed(error: snowflake.Error, settings: Connection) -> TopicLedgerError:
@@ -36,12 +38,15 @@ def failed(error: snowflake.Error, settings: Connection) -> TopicLedgerError:
     if number in _GRANT or state == "42501" or _is_of_the_login(error):
         return SettingsError(
             f"{where}. Nothing was changed. Grant it to the connection's role, or name database, warehouse and role in "
-            "the Extra; docs/warehouses/snowflake.md lists the grants"
+            "the Extra; docs/warehouses/snowflake.md lists the grants",
+            code="snowflake-privilege-missing",
         )
     if number in (*_MAY_PASS, *_SESSION_ENDED) or state.startswith(_MAY_PASS_STATES) or _is_of_the_network(error):
-        return RetriableError(f"{where}. Nothing was changed; try again")
+        return RetriableError(f"{where}. Nothing was changed; try again", code="warehouse-unavailable")
     return IntegrityError(
-        f"{where}. Nothing was changed. Look at the table, unless it comes from a staged file", repeat="consume"
+        f"{where}. Nothing was changed. Look at the table, unless it comes from a staged file",
+        code="statement-refused",
+        repeat="consume",
     )
 
 
@@ -55,7 +60,8 @@ def commit_failed(error: snowflake.Error, settings: Connection) -> TopicLedgerEr
         return refused
     return RetriableError(
         f"connection {settings.conn_id}: it is unknown whether COMMIT succeeded ({_said(error, settings)}); the ledger "
-        "tells when this is repeated"
+        "tells when this is repeated",
+        code="commit-unknown",
     )
 
 

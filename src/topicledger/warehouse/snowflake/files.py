@@ -109,6 +109,7 @@ def _canonical(array: pa.Array[Any], name: str) -> pa.Array[Any]:
     if wrong:
         raise IntegrityError(
             f"the staged column {name} has {wrong[0]!r:.50}, which is no UUID. Nothing was changed",
+            code="staged-uuid-invalid",
             repeat="consume",
         )
     return lower

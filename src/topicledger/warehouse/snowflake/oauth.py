@@ -36,7 +36,8 @@ def access_token(settings: Connection, extra: Mapping[str, Any]) -> str:
         raise SettingsError(
             f"connection {settings.conn_id}: OAuth needs login and password (the client's id and secret), a grant_type "
             f"({' or '.join(_GRANTS)}, the first with refresh_token) and, where it isn't Snowflake's own, a "
-            "token_endpoint by https; complete the connection"
+            "token_endpoint by https; complete the connection",
+            code="oauth-incomplete",
         )
     form = {"grant_type": grant, "redirect_uri": "https://localhost.com"}
     if grant == "refresh_token":
@@ -60,10 +61,13 @@ def _asked(settings: Connection, request: urllib.request.Request) -> str:
         if error.code < 500 and error.code != 429:
             # `from None`, here and below: what a driver keeps of a request may have its secrets.
             raise SettingsError(
-                f"{where} refuses with status {error.code}: correct client, secret, grant or scope"
+                f"{where} refuses with status {error.code}: correct client, secret, grant or scope",
+                code="oauth-refused",
             ) from None
-        raise RetriableError(f"{where} fails with status {error.code}. Nothing was changed; try again") from None
+        raise RetriableError(
+            f"{where} fails with status {error.code}. Nothing was changed; try again", code="oauth-unavailable"
+        ) from None
     except (OSError, ValueError, KeyError) as error:
         raise RetriableError(
-            f"{where} gives no token ({type(error).__name__}). Nothing was changed; try again"
+            f"{where} gives no token ({type(error).__name__}). Nothing was changed; try again", code="oauth-unavailable"
         ) from None

@@ -157,6 +157,7 @@ class SnowflakeSession:
             raise IntegrityError(
                 f"connection {self._settings.conn_id}: COPY loaded {loaded} of {sent} records into {table}. Nothing "
                 "was changed; look at COPY_HISTORY",
+                code="snowflake-copy-incomplete",
                 repeat="step",
             )
 
@@ -165,7 +166,8 @@ class SnowflakeSession:
         if self._transaction is not None and self._current_transaction() != self._transaction:
             raise RetriableError(
                 f"connection {self._settings.conn_id}: Snowflake ended transaction {self._transaction}, as it does "
-                "with one that blocks another and is idle for five minutes. Nothing was committed; try again"
+                "with one that blocks another and is idle for five minutes. Nothing was committed; try again",
+                code="snowflake-transaction-ended",
             )
         try:
             with self._connection.cursor() as cursor:

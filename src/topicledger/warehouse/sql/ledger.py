@@ -103,6 +103,7 @@ class LedgerTables:
             f"the ledger has {there[odd.topic_id, odd.partition]} rows for {self._tables.target}, partition "
             f"{odd.partition}, topic id {odd.topic_id}; it must have one, and {written} of {len(part)} rows were "
             "written. Nothing was committed",
+            code="ledger-rows-wrong",
             topic=odd.topic,
             partition=odd.partition,
         )
@@ -130,6 +131,7 @@ class LedgerTables:
             raise RetriableError(
                 f"partition {before.partition} of {before.topic} moved on from position {before.position} "
                 "while its truncation was being accepted: plan again",
+                code="truncation-raced",
                 topic=before.topic,
                 partition=before.partition,
             )
@@ -228,6 +230,7 @@ def _kept_out(table: Table, found: str) -> IntegrityError:
     return IntegrityError(
         f"table {table.schema}.{table.name} doesn't keep what is written to it: {found}. Nothing was committed; remove "
         "the trigger, rule or policy that does that",
+        code="table-loses-writes",
         repeat="step",
     )
 

@@ -111,6 +111,7 @@ class RefusedRecord:
         return IntegrityError(
             f"the record at partition {partition}, offset {offset} of {self._manifest.topic}{among} is the first one "
             f"that the warehouse refuses: {refused.message}",
+            code="rule-refuses-record",
             repeat=refused.repeat,
             topic=self._manifest.topic,
             partition=partition,

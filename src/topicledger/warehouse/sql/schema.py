@@ -87,7 +87,7 @@ def require_fit(problems: Iterable[str]) -> None:
         SettingsError: It has all of them.
     """
     if found := "; ".join(problems):
-        raise SettingsError(found)
+        raise SettingsError(found, code="database-unfit")
 
 
 def _require_tables(session: Session, tables: Tables, dialect: Dialect) -> None:
@@ -98,6 +98,7 @@ def _require_tables(session: Session, tables: Tables, dialect: Dialect) -> None:
         raise IntegrityError(
             f"{'; '.join(stand_ins)}, where a table that keeps its rows is needed: move it out of the way; nothing was "
             "changed",
+            code="stand-in-for-table",
             repeat="step",
         )
 
@@ -127,7 +128,8 @@ def _not_created(tables: Tables, dialect: Dialect, missing: frozenset[str]) -> S
     statements = ";\n".join(tables.ddl(dialect, missing))
     return SettingsError(
         f"the pipeline declares create_tables=False and these tables are missing: {named}. "
-        f"Have them created:\n{statements};"
+        f"Have them created:\n{statements};",
+        code="tables-missing",
     )
 
 
@@ -140,6 +142,7 @@ def _require_unique_key(session: Session, tables: Tables, dialect: Dialect) -> N
         raise IntegrityError(
             f"table {tables.target} has no usable UNIQUE constraint on column {key} alone, without which an event "
             f"could be loaded twice: ALTER TABLE {tables.rows.sql} ADD UNIQUE ({dialect.quoted(key)})",
+            code="unique-key-missing",
             repeat="step",
         )
 
@@ -148,9 +151,12 @@ def _require_version(session: Session, tables: Tables) -> None:
     versions = [row[0] for row in session.query(f"SELECT version FROM {tables.version.sql}")]
     name = f"{tables.schema}.{tables.version.name}"
     if len(versions) != 1:
-        raise IntegrityError(f"{name} has {len(versions)} rows; it must have one, the ledger's version")
+        raise IntegrityError(
+            f"{name} has {len(versions)} rows; it must have one, the ledger's version", code="ledger-version-lost"
+        )
     if versions[0] > SCHEMA_VERSION:
         raise SettingsError(
             f"the ledger in schema {tables.schema} has version {versions[0]}, this topicledger knows up to "
-            f"{SCHEMA_VERSION}: upgrade topicledger here"
+            f"{SCHEMA_VERSION}: upgrade topicledger here",
+            code="ledger-newer",
         )

@@ -41,6 +41,7 @@ class StagedBatches:
         if self._batches.schema.names != names:
             raise IntegrityError(
                 f"the staged file's header is {', '.join(self._batches.schema.names)}, expected {', '.join(names)}",
+                code="staged-header-differs",
                 repeat="consume",
             )
 
@@ -83,5 +84,6 @@ def not_parsed(error: pa.ArrowException, table: str) -> IntegrityError:
     """Translate staged bytes that aren't the CSV they should be."""
     return IntegrityError(
         f"the staged file for {table} doesn't parse: {' '.join(str(error).split())[:500]}. Nothing was changed",
+        code="staged-file-unparsable",
         repeat="consume",
     )

@@ -182,6 +182,7 @@ def require_columns(table: Table, found: Mapping[str, FoundColumn], dialect: Dia
         raise IntegrityError(
             f"table {table.schema}.{table.name} is not as the pipeline declares it: {'; '.join(named)}. "
             "Nothing was changed; migrate the table or the declaration",
+            code="table-differs",
             repeat="step",
         )
 

@@ -120,6 +120,7 @@ class SqlLoad:
             raise IntegrityError(
                 f"the ledger of {row.target} already has batch {row.batch_id} with plan {row.plan_id}; "
                 "nothing was committed",
+                code="batch-in-ledger-already",
                 batch_id=row.batch_id,
             )
 

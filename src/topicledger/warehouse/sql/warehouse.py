@@ -105,6 +105,7 @@ class SqlWarehouse:
                 raise IntegrityError(
                     f"batch {row.batch_id} has accepted this very truncation of {row.topic} before, and the "
                     "position moved on since: start a new run and accept it there; nothing was changed",
+                    code="truncation-accepted-before",
                     topic=row.topic,
                     partition=before.partition,
                     batch_id=row.batch_id,
