@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KAFKA_VERSION = "4.3.1"
+REGISTRY_VERSION = "3.3.3"
 
 # kafka-clients is named beside the rest: resolved through them alone it gets a wrong version.
 # The logging bridge makes a broker write a log; its version is that of log4j-core in the same set, and the
@@ -44,6 +45,12 @@ CONNECT = JarLock(
         *_IN_ALL,
     ),
 )
+# Only tests need it; everything is in the one archive.
+REGISTRY = JarLock(
+    "a schema registry, Apicurio's",
+    Path(__file__).with_name("registry-jars.lock"),
+    (f"io.apicurio:apicurio-registry-app:{REGISTRY_VERSION}:all:tar.gz",),
+)
 
 _HEADER = """\
 # The jars of {title}: Maven coordinate and sha256 of each.
@@ -53,7 +60,10 @@ _HEADER = """\
 
 @dataclass(frozen=True, slots=True, order=True)
 class LockedJar:
-    """One jar: `group:artifact:version` and the sha256 that its bytes must have."""
+    """One jar: `group:artifact:version` and the sha256 that its bytes must have.
+
+    What is no jar has `:classifier:packaging` behind its version.
+    """
 
     coordinate: str
     sha256: str
@@ -61,8 +71,8 @@ class LockedJar:
     @property
     def file_name(self) -> str:
         """The name that Maven gives this jar."""
-        _, artifact, version = self.coordinate.split(":")
-        return f"{artifact}-{version}.jar"
+        _, artifact, version, *other = self.coordinate.split(":")
+        return f"{artifact}-{version}-{other[0]}.{other[1]}" if other else f"{artifact}-{version}.jar"
 
 
 def read_lock(lock: JarLock) -> tuple[LockedJar, ...]:

@@ -95,8 +95,9 @@ def _download(jar: LockedJar, scratch: Path) -> Path:
     from jgo.maven import MavenContext
 
     try:
-        context = MavenContext(repo_cache=scratch, timeout=60)
-        return Path(context.create_dependency(jar.coordinate).artifact.resolve())
+        group, artifact, version, *other = jar.coordinate.split(":")
+        project = MavenContext(repo_cache=scratch, timeout=60).project(group, artifact)
+        return Path(project.at_version(version).artifact(*other).resolve())
     except (requests.RequestException, RuntimeError) as error:
         raise StackError(
             f"{jar.coordinate} can't be downloaded: {type(error).__name__}.",

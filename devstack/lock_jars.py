@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jgo.maven import MavenContext
 
-from devstack.jar_lock import BROKER, CONNECT, JarLock, LockedJar, sha256_of, write_lock
+from devstack.jar_lock import BROKER, CONNECT, REGISTRY, JarLock, LockedJar, sha256_of, write_lock
 
 
 def lock_jars() -> int:
@@ -16,7 +16,16 @@ def lock_jars() -> int:
     Returns:
         How many jars were locked.
     """
-    return sum(_lock(lock) for lock in (BROKER, CONNECT))
+    return sum(_lock(lock) for lock in (BROKER, CONNECT)) + _lock_registry()
+
+
+def _lock_registry() -> int:
+    group, artifact, version, *other = REGISTRY.roots[0].split(":")
+    with tempfile.TemporaryDirectory(prefix="registry-") as scratch:
+        project = MavenContext(repo_cache=Path(scratch), timeout=60).project(group, artifact)
+        archive = project.at_version(version).artifact(*other).resolve()
+        write_lock([LockedJar(REGISTRY.roots[0], sha256_of(archive))], REGISTRY)
+    return 1
 
 
 def _lock(lock: JarLock) -> int:

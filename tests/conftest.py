@@ -16,6 +16,7 @@ from xdist.remote import Producer  # type: ignore[import-untyped] # ships no typ
 
 from devstack.broker import AnyBroker, Broker, ExternalBroker
 from devstack.postgres import Postgres
+from devstack.registry import Registry
 from tests.support.command import Command
 from tests.support.object_store import ObjectStore, running_object_store
 from tests.support.places import KINDS, duckdb_file, lake_folder, postgres_database
@@ -75,6 +76,12 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Postgres:
     """The session's PostgreSQL: a database of its own for each test."""
     # What a power cut would lose is of no interest here; what a kill of the server would is kept.
     return shared_part(tmp_path_factory, "pg", lambda folder: Postgres(folder, {"fsync": "off"}))
+
+
+@pytest.fixture(scope="session")
+def schema_registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """The session's schema registry, for slow tests: a subject of its own for each. Its first use downloads 158 MB."""
+    return shared_part(tmp_path_factory, "registry", Registry)
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ SECTIONS = (
     "Planning (`consume_and_stage_data`)",
     "Reading",
     "Staging",
+    "The schema registry",
     "Loading (`load_staged_data`)",
     "The warehouse",
     "Reconciling (`reconcile_batch`)",

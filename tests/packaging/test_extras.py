@@ -70,8 +70,9 @@ def looked(folder: Path, wanted: str) -> Looked:
 
 
 def drivers(extra: str) -> list[str]:
-    """The distributions that an extra asks for."""
-    return [re.split(r"[\[<>=!~; ]", requirement)[0].lower().replace("_", "-") for requirement in EXTRAS[extra]]
+    """The distributions that an extra asks for, beside the core's own."""
+    named = [re.split(r"[\[<>=!~; ]", requirement)[0].lower().replace("_", "-") for requirement in EXTRAS[extra]]
+    return [name for name in named if name != "confluent-kafka"]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,14 @@ def test_the_core_has_no_driver(core: Looked) -> None:
     assert {"connect", "contract", "sql_warehouse"} & {module.rpartition(".")[2] for module in core.missing} == set()
 
 
-@pytest.mark.parametrize("extra", EXTRAS)
+def test_the_registrys_client_comes_with_its_extra(wheel: Path, tmp_path: Path) -> None:
+    """Confluent's client of a schema registry imports where the extra is installed."""
+    looked(tmp_path, f"{wheel}[registry]")
+    python = str(tmp_path / "venv" / "bin" / "python")
+    run([python, "-I", "-c", "from confluent_kafka.schema_registry import SchemaRegistryClient"], {}, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("extra", [extra for extra in EXTRAS if drivers(extra)])
 def test_an_extra_alone(core: Looked, wheel: Path, extra: str, tmp_path: Path) -> None:
     """Installed alone it brings what it names, and every module then imports that lacked nothing else."""
     with_extra = looked(tmp_path, f"{wheel}[{extra}]")

@@ -13,9 +13,10 @@ import pytest
 
 from devstack.broker import Broker
 from devstack.postgres import Postgres
+from devstack.registry import Registry
 from devstack.service import kill_all, marked_processes
 
-_Part = TypeVar("_Part", Broker, Postgres)
+_Part = TypeVar("_Part", Broker, Postgres, Registry)
 
 
 def shared_part(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], _Part]) -> _Part:

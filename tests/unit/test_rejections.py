@@ -29,3 +29,13 @@ def test_a_long_sentence_keeps_its_ends() -> None:
     assert said.startswith("It starts so")
     assert said.endswith("at `$.country`")
     assert len(said) <= 500
+
+
+def test_framed_bytes_in_a_json_pipeline_say_what_to_declare() -> None:
+    """What begins with Confluent's framing isn't called broken JSON: the schema's id is named, and the formats."""
+    value = b"\0\0\0\0\x07\x02\x06abc"
+    with pytest.raises(msgspec.DecodeError) as refused:
+        msgspec.json.decode(value)
+    rejected = rejection(value, refused.value)
+    assert rejected.reason == "framed"
+    assert "schema id 7: declare format=Avro(...)" in str(rejected)

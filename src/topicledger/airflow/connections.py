@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from topicledger.connection import Connection
 from topicledger.errors import SettingsError
+from topicledger.kafka import registry
 from topicledger.kafka.settings import SECRET_KEYS, KafkaSettings
 from topicledger.masking import forms_of
 
@@ -27,7 +28,11 @@ _LOCAL_EXECUTORS = frozenset(
         "airflow.executors.sequential_executor.SequentialExecutor",
     }
 )
-_SECRETS = SECRET_KEYS | {"sslpassword", "aws_session_token", "private_key_content", "client_secret", "refresh_token"}
+_SECRETS = (
+    SECRET_KEYS
+    | registry.SECRET_KEYS
+    | {"sslpassword", "aws_session_token", "private_key_content", "client_secret", "refresh_token"}
+)
 
 
 def find_connection(conn_id: str) -> Connection | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from topicledger.connection import Connection
 from topicledger.errors import RejectedRecord
 from topicledger.events.envelopes import unwrapping
 from topicledger.events.json_decoding import JsonDecoding
+from topicledger.model.schemas import Schemas
 from topicledger.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ class Decoding(Protocol):
         """
 
 
-def open_decoding(pipeline: Pipeline, registry: Connection | None) -> Decoding:
+def open_decoding(pipeline: Pipeline, registry: Schemas | None) -> Decoding:
     """The decoding of a pipeline's format.
 
     Args:
         pipeline: The declaration.
-        registry: The schema registry, for a format that asks one.
+        registry: The schema registry's schemas, for a format that asks one.
     """
     del registry
     envelope = pipeline.format.envelope

@@ -16,7 +16,6 @@ import pyarrow as pa
 from msgspec.structs import astuple
 
 from topicledger.columns import Column
-from topicledger.connection import Connection
 from topicledger.errors import RejectedRecord, RetriableError, SettingsError
 from topicledger.events.decoding import open_decoding
 from topicledger.events.event_types import (
@@ -39,6 +38,7 @@ from topicledger.events.rules import (
     find_unstorable_json,
 )
 from topicledger.events.unknown_fields import Unknown, UnknownFields, strict_type
+from topicledger.model.schemas import Schemas
 from topicledger.pipeline import UNKNOWN_FIELDS, CleanUp, Pipeline
 
 _BLOCK = 1_000
@@ -76,13 +76,13 @@ class Judge:
 
     Args:
         pipeline: The declaration.
-        registry: The schema registry, for a format that asks one.
+        registry: The schema registry's schemas, for a format that asks one.
 
     Raises:
         SettingsError: The pipeline's columns, checks, clean-up and event type don't fit together.
     """
 
-    def __init__(self, pipeline: Pipeline, registry: Connection | None = None) -> None:
+    def __init__(self, pipeline: Pipeline, registry: Schemas | None = None) -> None:
         kept = [column for column in pipeline.kept if column.name == UNKNOWN_FIELDS]
         self.columns = staged_schema((*pipeline.columns, *kept))
         self.pipeline = pipeline

@@ -8,6 +8,7 @@ from traceback import format_exception_only
 import msgspec
 
 from topicledger.errors import RejectedRecord
+from topicledger.events.framing import schema_id
 
 _OF_THE_BYTES = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -31,6 +32,12 @@ def rejection(value: bytes, error: Exception, *, by_event: bool = False) -> Reje
         return RejectedRecord("invalid_event", _raised(error))
     if isinstance(error, RecursionError):
         return RejectedRecord("too_deep", "the JSON document is nested too deeply to be decoded")
+    if (framed := schema_id(value)) is not None:
+        return RejectedRecord(
+            "framed",
+            f"the value starts with the magic byte of Confluent's framing and schema id {framed}: declare "
+            "format=Avro(...), Protobuf(...) or JsonSchema() in place of Json()",
+        )
     try:
         text = value.decode()
     except UnicodeDecodeError as undecodable:

@@ -103,6 +103,8 @@ def _read_and_stage(attempt: _Attempt, plan: Plan) -> StagedResult:
     crash_point("step-12.offsets_committed")
     rows_path = path_in(root, manifest.parts[0].rows.name)
     log.info("staged %d records at %s; dead letters by reason: %s", manifest.records, rows_path, manifest.reasons)
+    if framed := reading.tally.first.get("framed"):
+        log.warning("%d records aren't plain JSON: %s", manifest.reasons["framed"], framed[-1])
     return StagedResult(rows_path, handle)
 
 

@@ -10,6 +10,7 @@ from topicledger.cycle_search import seldom_collected
 from topicledger.events.event_types import staged_schema
 from topicledger.events.judge import Judge
 from topicledger.kafka.reader import RangeReader
+from topicledger.kafka.registry import registry_schemas
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.model.manifest import StagedFile
 from topicledger.model.plan import OffsetRange, Plan, Receipt
@@ -57,7 +58,7 @@ def stage_slice(work: Slice) -> StagedFile:
         IntegrityError: The log was truncated below the ledger's position.
         SettingsError: A grant is missing, credentials are wrong, or the pipeline's clean-up fails.
     """
-    judge, plan = Judge(work.pipeline, work.registry), work.plan
+    judge, plan = Judge(work.pipeline, registry_schemas(work.registry)), work.plan
     with PartWriter(work.root, work.stem, staged_schema(work.pipeline.stored), work.pipeline.staging_format) as part:
         stage_jumps(part, [OffsetRange(r.partition, r.start, r.start + r.gap) for r in plan.ranges if r.gap], "gap")
         with seldom_collected(), RangeReader(work.kafka, plan, work.group_id, work.receipt) as reader:
