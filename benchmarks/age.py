@@ -50,7 +50,7 @@ def age(setting: Setting, batches: int = BATCHES, rows_a_batch: int = ROWS_A_BAT
             _write(
                 tables, POSTGRES, lambda sql, values: connection.execute(sql.encode(), values or None), batches, each
             )
-            key = POSTGRES.quoted(setting.pipeline.key)
+            key = ", ".join(map(POSTGRES.quoted, setting.pipeline.key_columns))
             connection.execute(f"ALTER TABLE {tables.rows.sql} ADD CONSTRAINT {unique} UNIQUE ({key})".encode())
             connection.execute(b"VACUUM ANALYZE")
             connection.execute(b"CHECKPOINT")

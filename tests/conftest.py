@@ -18,6 +18,7 @@ from devstack.broker import AnyBroker, Broker, ExternalBroker
 from devstack.postgres import Postgres
 from devstack.registry import Registry
 from tests.support.command import Command
+from tests.support.keys import KEYS as DECLARED_KEYS
 from tests.support.object_store import ObjectStore, running_object_store
 from tests.support.places import KINDS, duckdb_file, lake_folder, postgres_database
 from tests.support.secure_broker import SecureBroker, running_secure_broker
@@ -26,6 +27,7 @@ from tests.support.spread import Spread, rank, repeats
 from tests.support.steps import Case, make_case
 from tests.support.topics import Topics
 from topicledger.connection import Connection
+from topicledger.signups import SIGNUPS
 
 # How long an example takes depends on what else the machine does, and is nobody's failure.
 hypothesis.settings.register_profile(
@@ -38,6 +40,12 @@ hypothesis.settings.load_profile("unhurried")
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Spread:
     """Spread the tests over several processes, where there are several."""
     return Spread(config, log)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a case under each kind of key, where its module asks for that."""
+    if "key" in metafunc.fixturenames and getattr(metafunc.module, "EVERY_KEY", False):
+        metafunc.parametrize("key", DECLARED_KEYS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -131,15 +139,21 @@ def topics(kafka_broker: AnyBroker) -> Topics:
 
 
 @pytest.fixture
-def case(topics: Topics, place: Connection, tmp_path: Path) -> Case:
-    """A topic of two partitions, on each warehouse."""
-    return make_case(topics, place, tmp_path)
+def key() -> str | tuple[str, ...] | None:
+    """The key that the cases' pipeline declares."""
+    return SIGNUPS.key
 
 
 @pytest.fixture
-def duckdb_case(topics: Topics, duckdb_settings: Connection, tmp_path: Path) -> Case:
+def case(topics: Topics, place: Connection, tmp_path: Path, key: str | tuple[str, ...] | None) -> Case:
+    """A topic of two partitions, on each warehouse."""
+    return make_case(topics, place, tmp_path).changed(key=key)
+
+
+@pytest.fixture
+def duckdb_case(topics: Topics, duckdb_settings: Connection, tmp_path: Path, key: str | tuple[str, ...] | None) -> Case:
     """The same on DuckDB alone, where the warehouse doesn't matter."""
-    return make_case(topics, duckdb_settings, tmp_path)
+    return make_case(topics, duckdb_settings, tmp_path).changed(key=key)
 
 
 @pytest.fixture

@@ -26,6 +26,10 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
 _NAME = re.compile(r"[\w.-]{1,250}\Z")
 _SYSTEM_COLUMNS = frozenset(["ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"])
 """Names that PostgreSQL gives no other column, even quoted. Reserved words are fine: every name is quoted."""
+_UNEQUAL = frozenset(["float64", "json"])
+"""Types whose values aren't equal, or not, in the same way in every warehouse."""
+_MOST_IN_KEY = 16
+"""With so many columns and the longest texts a key still fits into PostgreSQL's index."""
 UNKNOWN_FIELDS = "_unknown_fields"
 _KEPT = {
     "unknown": Column(UNKNOWN_FIELDS, "json", nullable=True),
@@ -68,7 +72,8 @@ class Pipeline:
     Args:
         topic: The Kafka topic.
         event: The msgspec type that a record's JSON must have.
-        key: The column that is unique in the table; a repeat is counted as a duplicate.
+        key: The column that is unique in the table, or a tuple of those that are together: a repeat is counted as a
+            duplicate. None: nothing is one, and a record is loaded once by its position alone.
         table: The rows table, optionally `schema.table`; by default named as the topic, in lower case and with
             underscores. Dead letters go to `<table>_dead_letters`.
         name: The DAG's id; prefix of the consumer groups and name in the ledger. By default `<topic>_to_<table>`.
@@ -98,7 +103,7 @@ class Pipeline:
     topic: str
     event: type[msgspec.Struct]
     _: KW_ONLY
-    key: str
+    key: str | tuple[str, ...] | None = None
     table: str = _DERIVED
     name: str = _DERIVED
     columns: tuple[Column, ...] = _DERIVED
@@ -116,7 +121,7 @@ class Pipeline:
     transaction_wait_s: float = 30.0
 
     def __post_init__(self) -> None:
-        self._require_texts("topic", "key", "staging_dir")
+        self._require_texts("topic", "staging_dir")
         if not _TOPIC.match(self.topic):
             raise SettingsError(
                 f"topic {self.topic!r} is not a valid Kafka topic name: use letters, digits, '.', '_' and '-'",
@@ -139,6 +144,7 @@ class Pipeline:
                 code="pipeline-name-invalid",
             )
         self._require_columns()
+        self._require_key()
         self._require_table()
         if self.clean is not None and not callable(self.clean):
             raise SettingsError(
@@ -196,11 +202,44 @@ class Pipeline:
                 "don't tell names apart in every warehouse",
                 code="column-twice",
             )
-        key = next((column for column in self.columns if column.name == self.key), None)
-        if key is None or key.nullable:
+
+    def _require_key(self) -> None:
+        key: object = self.key
+        if key is None:
+            return
+        if not isinstance(key, str | tuple | list) or not key or not all(isinstance(name, str) for name in key):
             raise SettingsError(
-                f"the key {self.key!r} is not one of the columns, or may be NULL", code="key-not-a-column"
+                f"pipeline {self.name}: key is {key!r:.100}: use a column's name, a tuple of the names that are unique "
+                "together, or None where nothing is",
+                code="key-malformed",
             )
+        names = self.key_columns
+        if len(set(names)) < len(names) or len(names) > _MOST_IN_KEY:
+            raise SettingsError(
+                f"pipeline {self.name}: key is {key!r:.300}: name each column once, and at most {_MOST_IN_KEY}",
+                code="key-columns-invalid",
+            )
+        declared = {column.name: column for column in self.columns}
+        for name in names:
+            column = declared.get(name)
+            if column is None:
+                raise SettingsError(
+                    f"pipeline {self.name}: the key {name!r:.100} is not one of the columns: use "
+                    f"{', '.join(declared)}, or None for no key",
+                    code="key-not-a-column",
+                )
+            if column.nullable:
+                raise SettingsError(
+                    f"pipeline {self.name}: the key {name} may be NULL, which is never equal to another: declare the "
+                    "column with nullable=False, or another key",
+                    code="key-nullable",
+                )
+            if column.type in _UNEQUAL:
+                raise SettingsError(
+                    f"pipeline {self.name}: the key {name} is {column.type}, of which not every warehouse tells in the "
+                    "same way what is equal: give its column another type, or declare another key",
+                    code="key-type-unfit",
+                )
 
     def _require_column(self, column: Column) -> None:
         if column.name.startswith("_"):
@@ -292,6 +331,11 @@ class Pipeline:
     def stored(self) -> tuple[Column, ...]:
         """All columns of the rows table but for the engine's own."""
         return (*self.columns, *self.kept)
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """The columns that are unique together in the table; none without a key."""
+        return (self.key,) if isinstance(self.key, str) else tuple(self.key or ())
 
     @property
     def dead_letter_table(self) -> str:

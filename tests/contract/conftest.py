@@ -10,8 +10,11 @@ import pytest
 
 from devstack.postgres import Postgres
 from tests.contract.places import (
+    ABOUT_LOADS,
     ACCOUNT,
     EMULATED,
+    KEYED_ONLY,
+    KEYS,
     KINDS,
     NOT_EMULATED,
     NOT_ON_SNOWFLAKE,
@@ -90,7 +93,7 @@ _FIXTURES = {
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a case on every kind of warehouse but those that `SQL_ONLY` excepts."""
+    """Run a case on every kind of warehouse but those that `SQL_ONLY` excepts; one about loads for each kind of key."""
     if "place" in metafunc.fixturenames and not hasattr(metafunc.module, "place"):
         case = metafunc.function.__name__
         excepted = {EMULATED: {*NOT_ON_SNOWFLAKE, *NOT_EMULATED}, ACCOUNT: {*NOT_ON_SNOWFLAKE}}
@@ -103,15 +106,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             slow.add("s3")
         if metafunc.function.__name__ == "test_staged_bytes_that_do_not_parse":
             slow.add("folder")
-        metafunc.parametrize(
-            "place",
-            [pytest.param(kind, marks=pytest.mark.slow if kind in slow else ()) for kind in kinds],
-            indirect=True,
-        )
+        places = [pytest.param((kind, None), id=kind, marks=pytest.mark.slow if kind in slow else ()) for kind in kinds]
+        if metafunc.module.__name__.rpartition(".")[2] in ABOUT_LOADS:
+            places += [
+                pytest.param((kind, key), id=f"{kind}-{key}", marks=pytest.mark.slow)
+                for kind in kinds
+                for key in KEYS
+                if kind not in ("pgbouncer", "s3") and not (key == "keyless" and case in KEYED_ONLY)
+            ]
+        metafunc.parametrize("place", places, indirect=True)
 
 
 @pytest.fixture
 def place(request: pytest.FixtureRequest) -> Place:
-    found = request.getfixturevalue(_FIXTURES[request.param])
+    kind, key = request.param
+    found = request.getfixturevalue(_FIXTURES[kind])
     assert isinstance(found, Place)
-    return found
+    return found if key is None else replace(found, changes={"key": KEYS[key]})

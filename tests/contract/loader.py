@@ -1,6 +1,6 @@
 """A process that loads one batch, trying again as a scheduler would. Prints `applied` or `repeated`.
 
-Arguments: JSON of the connection's fields, of the run, and of start and end offset.
+Arguments: JSON of the connection's fields and of what is declared otherwise, the run, start and end offset.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def load_patiently(warehouse: Warehouse, batch: Batch, limit_s: float = 60) -> L
             time.sleep(0.05)
 
 
-def main(settings: str, run: str, start: str, end: str) -> None:
-    warehouse = open_warehouse(Connection(**json.loads(settings)), pipeline())
+def main(settings: str, changes: str, run: str, start: str, end: str) -> None:
+    warehouse = open_warehouse(Connection(**json.loads(settings)), pipeline(**json.loads(changes)))
     done = load_patiently(warehouse, numbered(int(start), int(end), run))
     sys.stdout.write("repeated" if done.repeated else "applied")
 

@@ -63,6 +63,22 @@ NOT_EMULATED = {
 }
 """The cases that run on a real account alone, since the emulator can't carry them; likewise."""
 
+KEYS: Mapping[str, tuple[str, ...] | None] = {"two_columns": ("flag", "event_id"), "keyless": None}
+"""The keys under which the suite repeats what is about loads, besides the column `event_id`."""
+
+ABOUT_LOADS = ("test_load", "test_concurrency", "test_fit", "test_isolation")
+"""The modules that have those."""
+
+KEYED_ONLY = (
+    "test_a_batch_in_parts",
+    "test_duplicates_within_a_batch",
+    "test_duplicates_across_batches",
+    "test_the_winner_inside_applied",
+    "test_the_same_coordinates_of_another_topic",
+    "test_many_partitions",
+)
+"""The cases of theirs that are about repeats of a key; without one test_keys.py has what becomes of them."""
+
 
 @dataclass(frozen=True)
 class Place:

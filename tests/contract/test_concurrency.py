@@ -25,9 +25,9 @@ def loading_process(place: Place, run: str, end: int, crash: Path | None = None)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     if crash:
         environment["TOPICLEDGER_CRASH_DIR"] = str(crash)
-    settings = json.dumps(asdict(place.settings))
+    settings, changes = json.dumps(asdict(place.settings)), json.dumps(dict(place.changes))
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.contract.loader", settings, run, "0", str(end)],
+        [sys.executable, "-m", "tests.contract.loader", settings, changes, run, "0", str(end)],
         env=environment,
         text=True,
         stdout=subprocess.PIPE,

@@ -305,7 +305,7 @@ def killed(place: Place, folder: Path, point: str, end: int) -> None:
     armed.mkdir(exist_ok=True)
     (armed / point).touch()
     done = subprocess.run(
-        [sys.executable, "-m", "tests.contract.loader", json.dumps(asdict(place.settings)), "run", "0", str(end)],
+        [sys.executable, "-m", "tests.contract.loader", json.dumps(asdict(place.settings)), "{}", "run", "0", str(end)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TOPICLEDGER_CRASH_DIR": str(armed)},
         capture_output=True,
         timeout=120,

@@ -13,6 +13,7 @@ from tests.support.steps import Case, OneRun, run_steps
 from topicledger.errors import IntegrityError
 from topicledger.model.ledger import LedgerRow
 
+EVERY_KEY = True
 BATCH = [(b"k", r.value) for r in sign_ups(range(10))] + [(b"k", b"{")]
 
 
@@ -90,7 +91,8 @@ def test_whole_run_again_with_new_records_since(case: Case) -> None:
     case.send([*sign_ups(range(20, 24)), Record(good(3, username="conflicting"))])
     run.produce(BATCH)
     accounts = run.finish()
-    assert (accounts.loaded, accounts.duplicates, accounts.conflicts, accounts.dead_letters) == (4, 11, 1, 1)
+    assert (accounts.loaded, accounts.duplicates) == case.counted(4, 11)
+    assert (accounts.conflicts, accounts.dead_letters) == (1 if case.pipeline.key else 0, 1)
     assert (accounts.acked, accounts.acked_seen) == (11, 11)
     assert count(case.place, "topicledger_batches") == 2
     case.oracle().require_every_record_once()
@@ -105,7 +107,8 @@ def test_two_attempts_to_produce(duckdb_case: Case) -> None:
     run.produce(BATCH[:6])
     run.produce(BATCH)
     accounts = run.finish()
-    assert (accounts.acked, accounts.acked_seen, accounts.loaded, accounts.duplicates) == (11, 11, 10, 6)
+    assert (accounts.acked, accounts.acked_seen) == (11, 11)
+    assert (accounts.loaded, accounts.duplicates) == case.counted(10, 6)
     case.oracle().require_every_record_once()
 
 

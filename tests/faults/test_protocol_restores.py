@@ -12,6 +12,8 @@ from tests.support.records import Record, sign_ups
 from tests.support.steps import Case, OneRun, run_steps
 from topicledger.errors import IntegrityError
 
+EVERY_KEY = True
+
 
 @pytest.fixture
 def backup(case: Case) -> Iterator[Backup]:
@@ -39,7 +41,8 @@ def test_restored_between_plan_and_load(case: Case, backup: Backup) -> None:
     with pytest.raises(IntegrityError, match="the warehouse was restored"):
         lost.reconcile()
     accounts = run_steps(case, "manual__4").accounts
-    assert (accounts.loaded, accounts.duplicates, accounts.dead_letters, accounts.tombstones) == (16, 3, 1, 1)
+    assert (accounts.loaded, accounts.duplicates) == case.counted(16, 3)
+    assert (accounts.dead_letters, accounts.tombstones) == (1, 1)
     assert late.finish().records == 0
     case.oracle().require_every_record_once()
 

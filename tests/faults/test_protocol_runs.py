@@ -11,6 +11,8 @@ from tests.support.looking import count, query
 from tests.support.records import Record, sign_ups
 from tests.support.steps import Case, OneRun, run_steps
 
+EVERY_KEY = True
+
 
 @pytest.mark.fault(83, "goes on")
 def test_cleared_run_with_new_records(case: Case) -> None:

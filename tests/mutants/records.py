@@ -34,6 +34,13 @@ RECORDS = (
         ("unit/test_judge.py::test_bad_value[time past year 9999]",),
     ),
     Mutant(
+        "of a key's texts the longest alone is measured",
+        ("step 11", "records"),
+        "reduce(pc.add, map(pc.binary_length, texts))",
+        "reduce(pc.max_element_wise, map(pc.binary_length, texts))",
+        ("test_a_key_that_is_too_long_in_all",),
+    ),
+    Mutant(
         "a decimal is rounded to what its column holds",
         ("step 11", "records"),
         "traps=[InvalidOperation, Inexact]",

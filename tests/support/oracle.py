@@ -51,13 +51,24 @@ class Verdict:
 
 
 class Oracle:
-    """Compares one topic with one target. It remembers what it read, so that records deleted since still count."""
+    """Compares one topic with one target. It remembers what it read, so that records deleted since still count.
 
-    def __init__(self, topics: Topics, topic: str, place: Connection, table: str) -> None:
+    Args:
+        topics: Reads the topic.
+        topic: The topic.
+        place: The warehouse.
+        table: The rows' table.
+        key: The fields that are unique together in the table; none where every record is a row.
+    """
+
+    def __init__(
+        self, topics: Topics, topic: str, place: Connection, table: str, key: tuple[str, ...] = ("event_id",)
+    ) -> None:
         self._topics = topics
         self._topic = topic
         self._place = place
         self._table = table
+        self._key = key
         self.values: dict[Coordinates, bytes | None] = {}
         self._ends: dict[tuple[str, int], int] = {}
 
@@ -115,7 +126,7 @@ class Oracle:
         found = query(self._place, f"SELECT {columns} FROM {self._table}")
         twice = [c for c, times in Counter((t, p, o) for t, p, o, _ in found).items() if times > 1]
         assert not twice, f"rows that are there twice: {twice[:3]}"
-        assert len({key for *_, key in found}) == len(found), "an event_id that is there twice"
+        assert not self._key or len(self._keys()) == len(found), "a key that is there twice"
         for topic_id, partition, offset, key in found:
             assert self._event_id((topic_id, partition, offset)) == key
         return frozenset((t, p, o) for t, p, o, _ in found)
@@ -143,15 +154,25 @@ class Oracle:
         return frozenset((t, p, o) for t, p, o, _ in found)
 
     def _require_twins(self, duplicates: set[Coordinates]) -> None:
-        """A record that is nowhere else may only be a duplicate: its `event_id` is in the table."""
-        keys = {key for (key,) in query(self._place, f"SELECT CAST(event_id AS varchar) FROM {self._table}")}
-        missing = [c for c in duplicates if self._event_id(c) not in keys]
+        """A record that is nowhere else may only be a duplicate: its key is in the table."""
+        keys = self._keys() if self._key else set()
+        missing = [c for c in duplicates if self._fields(c, self._key) not in keys]
         assert not missing, f"{len(missing)} records are nowhere in the warehouse: {missing[:3]}"
 
+    def _keys(self) -> set[tuple[str, ...]]:
+        """The keys in the table."""
+        columns = ", ".join(f"LOWER(CAST({name} AS varchar))" for name in self._key)
+        return set(query(self._place, f"SELECT {columns} FROM {self._table}"))
+
     def _event_id(self, where: Coordinates) -> str | None:
-        value = self.values[where]
+        fields = self._fields(where, ("event_id",))
+        return fields[0] if fields else None
+
+    def _fields(self, where: Coordinates, names: tuple[str, ...]) -> tuple[str, ...] | None:
+        """Fields of the record as texts, in lower case as the warehouses have a UUID; None: it isn't an event."""
         try:
-            return str(json.loads((value or b"").decode())["event_id"]).lower()
+            event = json.loads((self.values[where] or b"").decode())
+            return tuple(str(event[name]).lower() for name in names)
         except (ValueError, TypeError, KeyError):
             return None
 

@@ -30,7 +30,17 @@ RECORDS = 2_500
 """How many records the step `produce` sends."""
 
 _FIRST_KNOWN = 900
-_DECLARED = ("name", "topic", "table", "staging_dir", "staging_format", "origin", "max_records", "transaction_wait_s")
+_DECLARED = (
+    "name",
+    "topic",
+    "key",
+    "table",
+    "staging_dir",
+    "staging_format",
+    "origin",
+    "max_records",
+    "transaction_wait_s",
+)
 
 
 def records(topics: Topics, topic: str) -> Iterator[tuple[bytes, bytes]]:

@@ -84,7 +84,11 @@ class Case:
         """An oracle over this topic and target."""
         from tests.support.oracle import Oracle  # a process that does one step has no need of it
 
-        return Oracle(self.topics, self.topic, self.place, self.pipeline.table)
+        return Oracle(self.topics, self.topic, self.place, self.pipeline.table, self.pipeline.key_columns)
+
+    def counted(self, rows: int, repeats: int) -> tuple[int, int]:
+        """What different records and repeats of a key are in `loaded` and `duplicates`: without a key all are rows."""
+        return (rows, repeats) if self.pipeline.key else (rows + repeats, 0)
 
     def staged_files(self) -> list[Path]:
         """What lies in the staging folder."""

@@ -233,6 +233,18 @@ def test_rules_leave_null_and_other_types_alone() -> None:
     assert (row["word"], row["count"], row["digits"]) == (None, 10, 12)
 
 
+def test_a_key_that_is_too_long_in_all() -> None:
+    """The columns of a key have one index, which holds 2,000 bytes of all their texts; without a key there is none."""
+    values = [_json({"id": "x" * len(name), "name": name}) for name in ("y" * 1_000, "y" * 1_001, "\u00e9" * 667)]
+    judged = Judge(dataclasses.replace(RULED, key=("id", "count", "name"))).chunk(values)
+    says = "the key id, count, name has more than the 2000 bytes that a unique index can hold"
+    assert [(index, reason.reason, str(reason)) for index, reason in judged.rejected] == [
+        (1, "out_of_range", says),
+        (2, "out_of_range", says),
+    ]
+    assert not Judge(dataclasses.replace(RULED, key=None)).chunk(values).rejected
+
+
 def test_nothing_to_judge() -> None:
     """A chunk of no values gives no rows, with the declared columns."""
     require_one_verdict_each(JUDGE.chunk([]), [])

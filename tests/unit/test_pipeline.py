@@ -20,6 +20,8 @@ from topicledger.field_types import Digits, EpochMicros, EpochMillis, EpochSecon
 from topicledger.pipeline import Check, Pipeline
 from topicledger.signups import SIGNUPS
 
+MANY = tuple(Column(f"c{number}", "text") for number in range(17))
+
 
 @pytest.mark.parametrize(
     "name", ['x"; DROP TABLE y; --', "", "1st", "with space", "user_sıgnups", "schema.", "a" * 49, "t\n", "a.b c"]
@@ -58,7 +60,19 @@ def test_names_that_are_no_identifiers(name: str) -> None:
         ({"name": 7}, "name is 7: use a text"),
         ({"topic": b"events"}, "topic is b'events': use a text"),
         ({"table": b"t"}, "table is b't'"),
-        ({"key": ("event_id",)}, r"key is \('event_id',\): use a text"),
+        ({"key": ()}, r"key is \(\): use a column's name, a tuple of the names .* or None where nothing is"),
+        ({"key": ""}, "key is '': use a column's name"),
+        ({"key": 7}, "key is 7: use a column's name"),
+        ({"key": ("event_id", None)}, r"key is \('event_id', None\): use a column's name"),
+        (
+            {"key": ("event_id", "nothing")},
+            "the key 'nothing' is not one of the columns: use event_id, .*, or None for",
+        ),
+        ({"key": ("event_id", "full_name")}, "the key full_name may be NULL"),
+        ({"key": ("event_id", "event_id")}, "name each column once, and at most 16"),
+        ({"columns": MANY, "key": [column.name for column in MANY]}, "name each column once, and at most 16"),
+        ({"columns": (*SIGNUPS.columns, Column("x", "float64")), "key": "x"}, "the key x is float64, of which"),
+        ({"columns": (*SIGNUPS.columns, Column("x", "json")), "key": ("x",)}, "the key x is json, of which"),
         ({"staging_dir": None}, "staging_dir is None"),
         ({"max_records": "1000"}, "max_records is '1000'"),
         ({"max_records": True}, "max_records is True"),
@@ -114,6 +128,16 @@ def test_a_declaration_of_topic_event_and_key_is_complete() -> None:
     named = Pipeline("payments", Payment, key="ref", table="finance.paid")
     assert (named.table, named.name) == ("finance.paid", "payments_to_finance.paid")
     assert dataclasses.replace(named, name="mine").name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("key", "columns"),
+    [("ref", ("ref",)), (("paid_at", "ref"), ("paid_at", "ref")), (["ref"], ("ref",)), (None, ())],
+)
+def test_a_key_of_one_column_of_several_and_none(key: Any, columns: tuple[str, ...]) -> None:
+    """The key is a column's name, several in the order in which they are declared, or none, which is the default."""
+    assert Pipeline("payments", Payment, key=key).key_columns == columns
+    assert Pipeline("payments", Payment).key is None
 
 
 class Item(msgspec.Struct):
@@ -230,7 +254,7 @@ def test_the_events_own_columns_and_others() -> None:
         ([("id", str), ("odd", complex)], "the field odd .* is a complex, which msgspec can't make of JSON"),
         ([("id", str), ("Id", str)], "declares a column twice: id, Id"),
         ([("id", str), ("_mark", str)], "belong to the engine"),
-        ([("id", str | None)], "the key 'id' is not one of the columns, or may be NULL"),
+        ([("id", str | None)], "the key id may be NULL, which is never equal to another"),
     ],
 )
 def test_a_field_that_makes_no_column(fields: list[tuple[str, Any]], says: str) -> None:

@@ -69,10 +69,14 @@ def one_row() -> Batch:
     return Batch([OffsetRange(0, 0, 1)]).row(0, 0, 1)
 
 
-def test_the_statements_of_a_load(warehouse: Warehouse, written_down: WrittenDown) -> None:
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [("load.sql", "event_id"), ("load_two_columns.sql", ("flag", "event_id")), ("load_keyless.sql", None)],
+)
+def test_the_statements_of_a_load(written_down: WrittenDown, text: str, key: str | tuple[str, ...] | None) -> None:
     """DDL, upload and copy come first; the transaction begins with the update that loaders wait on."""
-    load(warehouse, one_row())
-    require_text("load.sql", written_down.text())
+    load(open_warehouse(SETTINGS, pipeline(key=key)), one_row())
+    require_text(text, written_down.text())
     statements = written_down.text().splitlines()
     begun = statements.index("BEGIN TRANSACTION;")
     assert not [s for s in statements[begun:] if s.startswith(("CREATE", "DROP", "ALTER", "PUT", "COPY"))]

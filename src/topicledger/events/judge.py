@@ -294,7 +294,7 @@ class Judge:
         for name, kind in self._bounded.items():
             if name in changed:
                 find_out_of_bounds(name, changed[name], kind, broken)
-        find_long_key(self.pipeline.key, columns[self.pipeline.key], broken)
+        find_long_key({name: columns[name] for name in self.pipeline.key_columns}, broken)
         find_unstorable(changed, broken)
         for name in self._json:
             if name in changed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import reduce
 from typing import Any
 
 import msgspec
@@ -113,11 +114,13 @@ def _has_wide_number(document: str) -> bool:
     return False
 
 
-def find_long_key(name: str, key: pa.Array[Any], broken: Broken) -> None:
-    """Find the keys that are too long for a unique index."""
-    if isinstance(key, pa.StringArray):
-        for row in _rows(pc.greater(pc.binary_length(key), pa.scalar(_KEY_BYTES))):
-            sentence = f"{name} has more than the {_KEY_BYTES} bytes that a unique index can hold"
+def find_long_key(key: Mapping[str, pa.Array[Any]], broken: Broken) -> None:
+    """Find the keys that are too long for a unique index, which holds all their columns together."""
+    texts = [column for column in key.values() if isinstance(column, pa.StringArray | pa.BinaryArray)]
+    if texts:
+        length = reduce(pc.add, map(pc.binary_length, texts))
+        for row in _rows(pc.greater(length, pa.scalar(_KEY_BYTES))):
+            sentence = f"the key {', '.join(key)} has more than the {_KEY_BYTES} bytes that a unique index can hold"
             broken.setdefault(row, RejectedRecord("out_of_range", sentence))
 
 

@@ -31,7 +31,7 @@ class Accounts(msgspec.Struct, frozen=True):
         gap: Offsets inside applied that Kafka lost and a person accepted.
         already_loaded: Records of the plan that an earlier batch had loaded.
         loaded: Rows inserted by this batch.
-        duplicates: Records whose key the table already had, or that came later in the batch.
+        duplicates: Records whose key the table already had, or that came later in the batch; without a key none.
         dead_letters: Dead letters inserted by this batch.
         tombstones: Records with a null value inside applied.
         acked: Records of this run that the broker acknowledged; None when the run produced nothing.

@@ -11,7 +11,7 @@ from topicledger.report.display import number, printable
 MEANINGS = {
     "records": "records read from the topic",
     "loaded": "rows inserted by this batch",
-    "duplicates": "their key was in the table already, or came earlier in the batch; not inserted",
+    "duplicates": "their key was in the table already, or came earlier in the batch; not inserted; none without a key",
     "dead_letters": "not readable as an event; kept with their bytes and the reason",
     "tombstones": "records with a null value",
     "already_loaded": "records that an earlier batch had put into the warehouse",

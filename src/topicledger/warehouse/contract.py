@@ -126,8 +126,9 @@ class LoadTransaction(Protocol):
         Of each key the lowest (partition, offset) inside applied is inserted, unless the table has the key (files
         can't be asked: there only this batch counts, and a view shows the first loaded of each key);
         the others are duplicates, and conflicts where one of the pipeline's columns differs from the row that
-        won. Dead letters inside applied are inserted. What lies outside applied is `already_loaded`, whatever
-        its kind. Gaps and invisible offsets are counted clipped to applied.
+        won. Without a key all are inserted: each once, since no range is applied twice. Dead letters inside
+        applied are inserted. What lies outside applied is `already_loaded`, whatever its kind. Gaps and
+        invisible offsets are counted clipped to applied.
 
         Raises:
             IntegrityError: A rule of the table's own refuses a record: it has the first one's coordinates where they

@@ -22,13 +22,12 @@ def folders(tables: Tables) -> Mapping[str, str]:
     return {"rows": schema + tables.rows.name, "dead_letters": schema + tables.dead_letters.name}
 
 
-def ddl(location: str, tables: Tables, key: str) -> tuple[str, ...]:
+def ddl(location: str, tables: Tables) -> tuple[str, ...]:
     """The statements that make the views.
 
     Args:
         location: Where files and log lie.
         tables: The pipeline's tables.
-        key: The column of which the first is shown.
     """
     log = f"{location}/{LOGS}/{tables.target}/*.json"
     logs = f"{location}/{LOGS}/{tables.schema}.*/*.json"
@@ -38,17 +37,20 @@ def ddl(location: str, tables: Tables, key: str) -> tuple[str, ...]:
         (tables.batches.sql, _batches(logs)),
         (tables.positions.sql, _positions(logs)),
         (loaded, _logged(tables.rows, files["rows"], log, "rows", ", f._sequence")),
-        (tables.rows.sql, _first_of_each(key, loaded)),
+        (tables.rows.sql, _first_of_each(tables.rows.key, loaded)),
         (tables.dead_letters.sql, _logged(tables.dead_letters, files["dead_letters"], log, "dead_letters", "")),
     )
     schema = f"CREATE SCHEMA IF NOT EXISTS {quoted(tables.schema)}"
     return (schema, *(f"CREATE OR REPLACE VIEW {name} AS\n{query}" for name, query in views))
 
 
-def _first_of_each(key: str, loaded: str) -> str:
+def _first_of_each(key: tuple[str, ...], loaded: str) -> str:
+    everything = f"SELECT * EXCLUDE (_sequence) FROM {loaded}"
+    if not key:
+        return everything
     return (
-        f"SELECT * EXCLUDE (_sequence) FROM {loaded}\nQUALIFY ROW_NUMBER() OVER (\n"
-        f"    PARTITION BY {quoted(key)} ORDER BY _sequence, _kafka_partition, _kafka_offset\n) = 1"
+        f"{everything}\nQUALIFY ROW_NUMBER() OVER (\n    PARTITION BY {', '.join(map(quoted, key))} "
+        "ORDER BY _sequence, _kafka_partition, _kafka_offset\n) = 1"
     )
 
 

@@ -2,7 +2,7 @@
 
 A batch's files are written first, under names made of their content. Creating the next entry of the log, if nobody
 else has, is the commit: of files, dead letters, positions and ledger row together. Keys that earlier batches loaded
-aren't looked for: `duplicates` are those within the batch, and a view shows the first of each key.
+aren't looked for: `duplicates` are those within the batch, and a view shows the first of each key, or all without one.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Lake:
 
     def ddl(self) -> str:
         """The statements that make views of the files in a DuckDB: there is nothing to be created for a load."""
-        return "".join(f"{s};\n" for s in lake_views.ddl(self._store.location, self._tables, self._pipeline.key))
+        return "".join(f"{s};\n" for s in lake_views.ddl(self._store.location, self._tables))
 
     def compare_tables(self) -> bool:
         """Compare the log's columns with what the pipeline declares, where there is a log. Creates nothing."""

@@ -9,7 +9,6 @@ import psycopg
 
 from topicledger.connection import Connection
 from topicledger.errors import IntegrityError, RetriableError, SettingsError, TopicLedgerError
-from topicledger.warehouse.sql.dialect import quoted
 from topicledger.warehouse.sql.session import CHANGE_THE_RULE
 
 # Class 08 connection, 40 rollback, 53 resources, 57P shutdown, 55P03 lock timeout, 57014 statement timeout,
@@ -50,13 +49,13 @@ def connecting_failed(error: psycopg.Error, settings: Connection) -> TopicLedger
     return RetriableError(f"{where}. Nothing was changed; try again", code="warehouse-unavailable")
 
 
-def statement_failed(error: psycopg.Error, settings: Connection, key: str) -> TopicLedgerError:
+def statement_failed(error: psycopg.Error, settings: Connection, key: tuple[str, ...]) -> TopicLedgerError:
     """Translate a failed statement; the transaction it was in is lost.
 
     Args:
         error: The driver's.
         settings: The connection.
-        key: The pipeline's key. A row that took one during the load is there when the load is repeated.
+        key: The columns of the pipeline's key. A row that took one during the load is there when the load is repeated.
     """
     state = error.sqlstate or ""
     where = f"connection {settings.conn_id}: PostgreSQL says {_said(error, settings)}"
@@ -70,11 +69,11 @@ def statement_failed(error: psycopg.Error, settings: Connection, key: str) -> To
         return SettingsError(f"{where}. Nothing was changed", code="postgres-refused")
     if state.startswith(_MAY_PASS) or (not state and isinstance(error, psycopg.OperationalError)):
         return RetriableError(f"{where}. Nothing was changed; try again", code="warehouse-unavailable")
-    # "Key (event_id)=(...) already exists.", in any language; the name is quoted where it must be.
-    columns = (error.diag.message_detail or "").partition("(")[2]
-    if state == _TAKEN and columns.startswith((f"{key})=(", f"{quoted(key)})=(")):
+    # "Key (event_id, day)=(...) already exists.", in any language; a name is quoted where it must be.
+    columns = (error.diag.message_detail or "").partition("(")[2].partition(")=(")[0]
+    if state == _TAKEN and {column.strip('"') for column in columns.split(", ")} == set(key):
         return RetriableError(
-            f"{where}: another session wrote that {key} during the load. Nothing was changed; try again",
+            f"{where}: another session wrote that {', '.join(key)} during the load. Nothing was changed; try again",
             code="key-taken-meanwhile",
         )
     if _of_a_value(error) and not (error.diag.context or "").startswith("COPY "):
@@ -88,7 +87,7 @@ def statement_failed(error: psycopg.Error, settings: Connection, key: str) -> To
     )
 
 
-def commit_failed(error: psycopg.Error, settings: Connection, key: str) -> TopicLedgerError:
+def commit_failed(error: psycopg.Error, settings: Connection, key: tuple[str, ...]) -> TopicLedgerError:
     """Translate a failed COMMIT. An ERROR of the server is its definite no; without one only the ledger tells.
 
     What it says after the commit it says as FATAL or PANIC: the session ends with it.

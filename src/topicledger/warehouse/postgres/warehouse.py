@@ -93,17 +93,19 @@ def postgres(settings: Connection, pipeline: Pipeline) -> Warehouse:
         )
 
     def asked(tables: Tables, create: bool) -> Audit:
-        with closing(PostgresSession(settings, pipeline.key)) as session:
+        with closing(PostgresSession(settings, pipeline.key_columns)) as session:
             session.begin_snapshot()
             return Audit(problems=(*unfit(session, tables), *missing_grants(session, tables, create=create)))
 
-    return SqlWarehouse(pipeline, POSTGRES, lambda _create: PostgresSession(settings, pipeline.key), asked, unfit)
+    return SqlWarehouse(
+        pipeline, POSTGRES, lambda _create: PostgresSession(settings, pipeline.key_columns), asked, unfit
+    )
 
 
 class PostgresSession:
     """Implements `topicledger.warehouse.sql.session.Session` over one connection."""
 
-    def __init__(self, settings: Connection, key: str) -> None:
+    def __init__(self, settings: Connection, key: tuple[str, ...]) -> None:
         self._settings = settings
         self._key = key
         options: dict[str, Any] = {

@@ -37,7 +37,7 @@ class Dialect:
         stand_ins_query: What stands in a schema where a table that keeps its rows should: name, what it is.
         columns_query: Columns of all tables of a schema: table, column, type, not null, has a default. A collation by
             which texts that differ are equal is a part of the type.
-        unique_query: Single columns with a usable unique constraint: table, column.
+        unique_query: Usable unique constraints: table, list of columns. Empty: tables get none.
         schema_query: Yields a row when the schema exists.
     """
 
@@ -117,13 +117,14 @@ POSTGRES = Dialect(
         LEFT JOIN pg_collation l ON l.oid = a.attcollation AND NOT l.collisdeterministic
         WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped""",
     unique_query="""
-        SELECT c.relname, a.attname
+        SELECT c.relname, array_agg(CAST(a.attname AS text))
         FROM pg_index i
         JOIN pg_class c ON c.oid = i.indrelid
         JOIN pg_namespace n ON n.oid = c.relnamespace
-        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
-        WHERE n.nspname = %s AND i.indisunique AND i.indisvalid AND i.indimmediate
-          AND i.indnkeyatts = 1 AND i.indpred IS NULL""",
+        JOIN pg_attribute a ON a.attrelid = c.oid
+         AND a.attnum = ANY ((CAST(i.indkey AS smallint[]))[0:i.indnkeyatts - 1])
+        WHERE n.nspname = %s AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
+        GROUP BY c.relname, i.indexrelid, i.indnkeyatts HAVING COUNT(*) = i.indnkeyatts""",
     schema_query="SELECT 1 FROM pg_namespace WHERE nspname = %s",
 )
 
@@ -160,7 +161,7 @@ DUCKDB = Dialect(
                NOT c.is_nullable, c.column_default IS NOT NULL
         FROM duckdb_columns() c JOIN duckdb_tables() t ON t.table_oid = c.table_oid AND t.database_oid = c.database_oid
         WHERE c.database_name = current_database() AND c.schema_name = ?""",
-    unique_query="SELECT '', '' WHERE ? IS NULL",
+    unique_query="",
     schema_query=("SELECT 1 FROM duckdb_schemas() WHERE database_name = current_database() AND schema_name = ?"),
 )
 
@@ -202,7 +203,7 @@ SNOWFLAKE = Dialect(
         FROM information_schema.columns c
         JOIN information_schema.tables t ON t.table_schema = c.table_schema AND t.table_name = c.table_name
         WHERE c.table_schema = ? AND t.table_type = 'BASE TABLE'""",
-    unique_query="SELECT '', '' WHERE ? IS NULL",
+    unique_query="",
     schema_query="SELECT 1 FROM information_schema.schemata WHERE schema_name = ?",
 )
 

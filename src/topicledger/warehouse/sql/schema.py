@@ -134,14 +134,15 @@ def _not_created(tables: Tables, dialect: Dialect, missing: frozenset[str]) -> S
 
 
 def _require_unique_key(session: Session, tables: Tables, dialect: Dialect) -> None:
-    if not dialect.keys:
+    key = tables.rows.key
+    if not key or not dialect.keys:
         return
-    unique = set(session.query(dialect.unique_query, (tables.schema,)))
-    (key,) = tables.rows.key
-    if (tables.rows.name, key) not in unique:
+    unique = session.query(dialect.unique_query, (tables.schema,))
+    if not any(table == tables.rows.name and set(columns) == set(key) for table, columns in unique):
         raise IntegrityError(
-            f"table {tables.target} has no usable UNIQUE constraint on column {key} alone, without which an event "
-            f"could be loaded twice: ALTER TABLE {tables.rows.sql} ADD UNIQUE ({dialect.quoted(key)})",
+            f"table {tables.target} has no usable UNIQUE constraint on the key {', '.join(key)} alone, without which "
+            f"an event could be loaded twice: ALTER TABLE {tables.rows.sql} ADD UNIQUE "
+            f"({', '.join(map(dialect.quoted, key))})",
             code="unique-key-missing",
             repeat="step",
         )

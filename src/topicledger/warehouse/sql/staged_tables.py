@@ -40,7 +40,8 @@ class StagedSql:
     def __init__(self, pipeline: Pipeline, tables: Tables, dialect: Dialect) -> None:
         self._tables = tables
         self._dialect = dialect
-        self._key = dialect.quoted(pipeline.key)
+        self._key = tuple(map(dialect.quoted, pipeline.key_columns))
+        self._same_key = " AND ".join(f"t.{column} = s.{column}" for column in self._key)
         self._columns = [dialect.quoted(column.name) for column in pipeline.stored]
         self._own_columns = self._columns[: len(pipeline.columns)]
         self.rows = self._table("rows", (*pipeline.stored, *STAMPED))
@@ -50,8 +51,10 @@ class StagedSql:
         self._records = (self.rows, self.dead_letters, self.tombstones)
         self._duplicates = self._table("duplicates", COORDINATES)
         self._skipped = self._table("skipped", COORDINATES)
-        self._repeated = self._table("repeated", tuple(c for c in pipeline.columns if c.name == pipeline.key))
-        self._without_keys = () if dialect.keys else (self._skipped, self._repeated)
+        declared = {column.name: column for column in pipeline.columns}
+        self._repeated = self._table("repeated", tuple(declared[name] for name in pipeline.key_columns))
+        # Without a key nothing is a duplicate: each row inside applied is inserted.
+        self._looked_for = (self._skipped, self._repeated) if self._key and not dialect.keys else ()
 
     def create(self) -> tuple[str, ...]:
         """Create the temporary tables."""
@@ -59,13 +62,13 @@ class StagedSql:
             f"CREATE TEMPORARY TABLE {table.sql.rpartition('.')[2]} "
             f"({', '.join(column_ddl(column, self._dialect) for column in table.columns)})"
             f"{self._dialect.temp_options}"
-            for table in (*self._records, self.jumps, self._duplicates, *self._without_keys)
+            for table in (*self._records, self.jumps, self._duplicates, *self._looked_for)
         )
 
     def statistics_of_rows(self) -> str:
         """Tell the planner how many rows were copied, and how different their keys and coordinates are."""
-        columns = f"{self._key}, _kafka_partition, _kafka_offset"
-        return self._dialect.statistics.format(self.rows.sql, columns)
+        columns = (*self._key, "_kafka_partition", "_kafka_offset")
+        return self._dialect.statistics.format(self.rows.sql, ", ".join(columns))
 
     def statistics_of_duplicates(self) -> str:
         """Tell the planner how many duplicates were collected."""
@@ -128,9 +131,9 @@ class StagedSql:
             rows: How many were staged. Many go through this a share of their keys at a time, so that memory doesn't
                 grow with them.
         """
-        if self._dialect.keys:
+        if not self._looked_for:
             return ()
-        table, staged, key = self._tables.rows.sql, self.rows.sql, self._key
+        table, staged, key = self._tables.rows.sql, self.rows.sql, ", ".join(self._key)
         repeated = self._repeated.sql
         into = f"INSERT INTO {self._skipped.sql} SELECT s._kafka_partition, s._kafka_offset FROM"
         parts = self._shares(rows)
@@ -144,24 +147,24 @@ class StagedSql:
             {into} (
                 SELECT _kafka_partition, _kafka_offset,
                        ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY _kafka_partition, _kafka_offset) AS place
-                FROM {staged} WHERE {key} IN (SELECT {key} FROM {repeated})
+                FROM {staged} WHERE ({key}) IN (SELECT {key} FROM {repeated})
             ) s WHERE place > 1""",
             *(
                 f"{into} {staged} s WHERE {part('s')} AND EXISTS "
-                f"(SELECT 1 FROM {table} t WHERE t.{key} = s.{key} AND {part('t')})"
+                f"(SELECT 1 FROM {table} t WHERE {self._same_key} AND {part('t')})"
                 for part in parts
             ),
         )
 
     def insert_rows(self, part: str = "TRUE") -> str:
-        """Insert of each key the lowest coordinates, unless the table has the key.
+        """Insert of each key the lowest coordinates, unless the table has the key; without a key all.
 
         Bound values: batch_id, topic_id.
 
         Args:
             part: Which staged records, as `between` says it.
         """
-        table, staged, key, mark = self._tables.rows.sql, self.rows.sql, self._key, self._dialect.mark
+        table, staged, mark = self._tables.rows.sql, self.rows.sql, self._dialect.mark
         into = (
             f"INSERT INTO {table} "
             f"({', '.join(self._columns)}, _batch_id, _kafka_topic_id, _kafka_partition, _kafka_offset, "
@@ -169,13 +172,16 @@ class StagedSql:
         )
         own = ", ".join(f"s.{column}" for column in self._columns)
         picked = f"{own}, {mark}, {mark}, s._kafka_partition, s._kafka_offset, s._kafka_timestamp"
+        if not self._key:
+            return f"{into} SELECT {picked} FROM {staged} s WHERE {part}"
         if self._dialect.keys:
+            key = ", ".join(self._key)
             # In the key's order each index page is touched once. ON CONFLICT would look up and log each row twice.
             return f"""
                 {into} SELECT {picked} FROM (
                     SELECT DISTINCT ON ({key}) * FROM {staged} WHERE {part}
                     ORDER BY {key}, _kafka_partition, _kafka_offset
-                ) s WHERE NOT EXISTS (SELECT 1 FROM {table} t WHERE t.{key} = s.{key})"""
+                ) s WHERE NOT EXISTS (SELECT 1 FROM {table} t WHERE {self._same_key})"""
         return f"""
             {into} SELECT {picked} FROM {staged} s
             WHERE NOT EXISTS (
@@ -195,7 +201,7 @@ class StagedSql:
             FROM {self.dead_letters.sql} WHERE {part} ORDER BY _kafka_partition, _kafka_offset"""
 
     def collect_duplicates(self, rows: int) -> tuple[str, ...]:
-        """Collect the rows whose key is in the table under other coordinates than their own.
+        """Collect the rows whose key is in the table under other coordinates than their own; without a key none.
 
         Joined by the key alone: a planner that has never seen this batch takes its rows in the table for none or one,
         and with that for a condition compares every row with every other.
@@ -205,16 +211,16 @@ class StagedSql:
         Args:
             rows: How many were staged; as in `skip_rows`.
         """
-        mark, key = self._dialect.mark, self._key
+        mark = self._dialect.mark
         return tuple(
             f"""
             INSERT INTO {self._duplicates.sql}
             SELECT DISTINCT s._kafka_partition, s._kafka_offset
-            FROM {self.rows.sql} s JOIN {self._tables.rows.sql} t ON t.{key} = s.{key} AND {part("t")}
+            FROM {self.rows.sql} s JOIN {self._tables.rows.sql} t ON {self._same_key} AND {part("t")}
             WHERE {part("s")} AND NOT (
                 t._kafka_partition = s._kafka_partition AND t._kafka_offset = s._kafka_offset
                 AND t._kafka_topic_id = {mark} AND t._batch_id = {mark})"""
-            for part in self._shares(rows)
+            for part in (self._shares(rows) if self._key else ())
         )
 
     def count_duplicates(self) -> str:
@@ -224,13 +230,13 @@ class StagedSql:
     def count_conflicts(self) -> str:
         """Yield how many duplicates differ in a column of the pipeline from the row that won."""
         differs = " OR ".join(
-            f"t.{column} IS DISTINCT FROM s.{column}" for column in self._own_columns if column != self._key
+            f"t.{column} IS DISTINCT FROM s.{column}" for column in self._own_columns if column not in self._key
         )
         return f"""
             SELECT COUNT(*) FROM {self._duplicates.sql} d
             JOIN {self.rows.sql} s
               ON s._kafka_partition = d._kafka_partition AND s._kafka_offset = d._kafka_offset
-            JOIN {self._tables.rows.sql} t ON t.{self._key} = s.{self._key}
+            JOIN {self._tables.rows.sql} t ON {self._same_key}
             WHERE {differs or "FALSE"}"""
 
     def count_tombstones(self) -> str:
@@ -254,7 +260,9 @@ class StagedSql:
             return [lambda _: "TRUE"]
 
         def of(share: int) -> Callable[[str], str]:
-            return lambda alias: self._dialect.share.format(key=f"{alias}.{self._key}", share=share, shares=many)
+            return lambda alias: self._dialect.share.format(
+                key=", ".join(f"{alias}.{column}" for column in self._key), share=share, shares=many
+            )
 
         return [of(share) for share in range(many)]
 

@@ -120,7 +120,7 @@ class Tables:
         self.schema = schema
         self.target = f"{schema}.{name}"
         beside = dialect.name
-        self.rows = Table(schema, name, (*pipeline.stored, *OWN), (pipeline.key,), "UNIQUE")
+        self.rows = Table(schema, name, (*pipeline.stored, *OWN), pipeline.key_columns, "UNIQUE")
         self.dead_letters = Table(schema, beside(f"{name}_dead_letters"), (*dead_letter_columns("bytes"), *OWN))
         self.positions = Table(schema, beside("topicledger_positions"), POSITIONS, ("target", "topic_id", "partition"))
         self.batches = Table(schema, beside("topicledger_batches"), BATCHES, ("batch_id", "plan_id"))
