@@ -28,6 +28,7 @@ from tests.support.steps import Case, make_case
 from tests.support.topics import Topics
 from topicledger.connection import Connection
 from topicledger.signups import SIGNUPS
+from topicledger.unique_key import Key
 
 # How long an example takes depends on what else the machine does, and is nobody's failure.
 hypothesis.settings.register_profile(
@@ -139,19 +140,19 @@ def topics(kafka_broker: AnyBroker) -> Topics:
 
 
 @pytest.fixture
-def key() -> str | tuple[str, ...] | None:
+def key() -> Key:
     """The key that the cases' pipeline declares."""
     return SIGNUPS.key
 
 
 @pytest.fixture
-def case(topics: Topics, place: Connection, tmp_path: Path, key: str | tuple[str, ...] | None) -> Case:
+def case(topics: Topics, place: Connection, tmp_path: Path, key: Key) -> Case:
     """A topic of two partitions, on each warehouse."""
     return make_case(topics, place, tmp_path).changed(key=key)
 
 
 @pytest.fixture
-def duckdb_case(topics: Topics, duckdb_settings: Connection, tmp_path: Path, key: str | tuple[str, ...] | None) -> Case:
+def duckdb_case(topics: Topics, duckdb_settings: Connection, tmp_path: Path, key: Key) -> Case:
     """The same on DuckDB alone, where the warehouse doesn't matter."""
     return make_case(topics, duckdb_settings, tmp_path).changed(key=key)
 

@@ -13,6 +13,7 @@ from topicledger.columns import COLUMN_TYPES, Column, is_column_type
 from topicledger.errors import SettingsError
 from topicledger.event_fields import columns_of, typed
 from topicledger.formats import Format, Json
+from topicledger.unique_key import Key, key_names, require_key
 
 if TYPE_CHECKING:
     import msgspec
@@ -26,10 +27,6 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
 _NAME = re.compile(r"[\w.-]{1,250}\Z")
 _SYSTEM_COLUMNS = frozenset(["ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"])
 """Names that PostgreSQL gives no other column, even quoted. Reserved words are fine: every name is quoted."""
-_UNEQUAL = frozenset(["float64", "json"])
-"""Types whose values aren't equal, or not, in the same way in every warehouse."""
-_MOST_IN_KEY = 16
-"""With so many columns and the longest texts a key still fits into PostgreSQL's index."""
 UNKNOWN_FIELDS = "_unknown_fields"
 _KEPT = {
     "unknown": Column(UNKNOWN_FIELDS, "json", nullable=True),
@@ -103,7 +100,7 @@ class Pipeline:
     topic: str
     event: type[msgspec.Struct]
     _: KW_ONLY
-    key: str | tuple[str, ...] | None = None
+    key: Key = None
     table: str = _DERIVED
     name: str = _DERIVED
     columns: tuple[Column, ...] = _DERIVED
@@ -144,7 +141,7 @@ class Pipeline:
                 code="pipeline-name-invalid",
             )
         self._require_columns()
-        self._require_key()
+        require_key(self.name, self.key, self.columns)
         self._require_table()
         if self.clean is not None and not callable(self.clean):
             raise SettingsError(
@@ -202,44 +199,6 @@ class Pipeline:
                 "don't tell names apart in every warehouse",
                 code="column-twice",
             )
-
-    def _require_key(self) -> None:
-        key: object = self.key
-        if key is None:
-            return
-        if not isinstance(key, str | tuple | list) or not key or not all(isinstance(name, str) for name in key):
-            raise SettingsError(
-                f"pipeline {self.name}: key is {key!r:.100}: use a column's name, a tuple of the names that are unique "
-                "together, or None where nothing is",
-                code="key-malformed",
-            )
-        names = self.key_columns
-        if len(set(names)) < len(names) or len(names) > _MOST_IN_KEY:
-            raise SettingsError(
-                f"pipeline {self.name}: key is {key!r:.300}: name each column once, and at most {_MOST_IN_KEY}",
-                code="key-columns-invalid",
-            )
-        declared = {column.name: column for column in self.columns}
-        for name in names:
-            column = declared.get(name)
-            if column is None:
-                raise SettingsError(
-                    f"pipeline {self.name}: the key {name!r:.100} is not one of the columns: use "
-                    f"{', '.join(declared)}, or None for no key",
-                    code="key-not-a-column",
-                )
-            if column.nullable:
-                raise SettingsError(
-                    f"pipeline {self.name}: the key {name} may be NULL, which is never equal to another: declare the "
-                    "column with nullable=False, or another key",
-                    code="key-nullable",
-                )
-            if column.type in _UNEQUAL:
-                raise SettingsError(
-                    f"pipeline {self.name}: the key {name} is {column.type}, of which not every warehouse tells in the "
-                    "same way what is equal: give its column another type, or declare another key",
-                    code="key-type-unfit",
-                )
 
     def _require_column(self, column: Column) -> None:
         if column.name.startswith("_"):
@@ -335,7 +294,7 @@ class Pipeline:
     @property
     def key_columns(self) -> tuple[str, ...]:
         """The columns that are unique together in the table; none without a key."""
-        return (self.key,) if isinstance(self.key, str) else tuple(self.key or ())
+        return key_names(self.key)
 
     @property
     def dead_letter_table(self) -> str:
