@@ -213,12 +213,13 @@ def test_a_row_that_no_table_has_is_no_duplicate(place: Place) -> None:
 
 
 @pytest.mark.slow
-def test_duplicates_of_a_batch_that_the_statistics_do_not_know(place: Place) -> None:
+@pytest.mark.parametrize("key", ["event_id", ("flag", "event_id")])
+def test_duplicates_of_a_batch_that_the_statistics_do_not_know(place: Place, key: str | tuple[str, ...]) -> None:
     """A batch into a table whose statistics are of earlier ones isn't compared with it row by row."""
     place.query(f"ALTER DATABASE {place.settings.schema} SET statement_timeout = '30s'")
     # With far more rows a hash costs more than the one row that is expected, and the planner leaves it by itself.
     place.query(f"ALTER DATABASE {place.settings.schema} SET enable_hashjoin = off")
-    warehouse = place.ready()
+    warehouse = place.ready(key=key)
     origin(warehouse)
     load(warehouse, numbered(0, 60_000, "first"))
     place.query("ANALYZE public.events")

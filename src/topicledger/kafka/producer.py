@@ -72,7 +72,7 @@ class BatchProducer:
         Raises:
             SettingsError: A record is larger than allowed, a grant is missing, or credentials are wrong.
             RetriableError: At least one record was not acknowledged. Some may be on the topic: a retry
-                produces the same keys and values again, and the surplus is counted as duplicates.
+                produces the same keys and values again, and the surplus is counted as duplicates of the table's key.
         """
         producer = producer_client(self._settings, self._memory, self._reports.take)
         said = time.monotonic()

@@ -22,7 +22,8 @@ def produce_batch(run: Run, records: Iterable[tuple[bytes | None, bytes | None]]
     """Produce a batch and prove that it is on the topic.
 
     A retry produces the same records again under a new attempt; what an earlier attempt left on the topic is
-    counted as duplicates later. Nothing is produced before the broker has answered.
+    counted as duplicates later, or loaded too where the table has no key. Nothing is produced before the broker has
+    answered.
 
     Args:
         run: The run; the topic of its pipeline must exist.
