@@ -1,7 +1,7 @@
 """Calls the DAG's callables with a context made by hand, and prints what each raised as JSON.
 
-Runs in a process of its own. Standard input: a list of cases, each with the callable's name, and the environment
-that it sees.
+One more is of a DAG with names of its own. Runs in a process of its own. Standard input: a list of cases, each with
+the callable's name, and the environment that it sees.
 """
 
 from __future__ import annotations
@@ -15,7 +15,18 @@ from typing import Any
 
 import user_etl_dag
 from topicledger import retries
+from topicledger.airflow import Ledger, LedgerRun
 from topicledger.kafka.topic import TopicObserver
+
+OWN = Ledger("topicledger.signups:SIGNUPS")
+
+
+@OWN.task
+def put(run: LedgerRun) -> None:
+    """Load what the task `take.read` staged."""
+    from topicledger.steps.load import load_batch
+
+    run.announce(load_batch(run, run.pull("take.read", "staging_file_path"), run.pull("take.read", "manifest")))
 
 
 class NothingPushed:
@@ -54,7 +65,7 @@ def call(case: dict[str, Any]) -> dict[str, Any]:
         "dag_run": SimpleNamespace(run_id="manual", logical_date=dt.datetime.now(dt.UTC)),
     }
     try:
-        getattr(user_etl_dag, case["task"])(**context)
+        getattr(user_etl_dag, case["task"], put)(**context)
     except Exception as error:  # noqa: BLE001 - which one it is, is the answer
         shown = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         types = [kind.__name__ for kind in type(error).__mro__]

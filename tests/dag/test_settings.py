@@ -37,6 +37,7 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
     "other_executor": (CONSUME, {**_kafka(NOBODY), "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor"}),
     "in_a_pod": (CONSUME, {**_kafka(NOBODY), "AIRFLOW_IS_K8S_EXECUTOR_POD": "True"}),
     "unknown_warehouse": (CONSUME, {**_kafka(NOBODY), **_warehouse(conn_type="mysql", host="127.0.0.1")}),
+    "own_names": ("put", {}),
     "no_share": (CONSUME, _kafka(NOBODY)),
     "no_module": (CONSUME, _kafka(NOBODY)),
     "no_such_pipeline": (LOAD, _kafka(NOBODY)),
@@ -99,6 +100,12 @@ def test_what_a_person_must_fix_fails_at_once(
     assert re.search(rf"\. When that is mended, clear {task} \(with downstream\) \[[a-z-]+\]$", raised["message"])
     assert says in raised["message"]
     assert next_step in raised["message"]
+
+
+def test_the_advice_names_the_dags_own_tasks(asked: tuple[dict[str, Any], str]) -> None:
+    """What is to be cleared is the task that the failed one takes its input from, whatever the DAG calls it."""
+    message = asked[0]["own_names"]["message"]
+    assert message.endswith(". Clear take.read (with downstream) [manifest-xcom-missing]")
 
 
 @pytest.mark.parametrize(("case", "says"), [("broker_down", "127.0.0.1:1"), ("warehouse_down", "database sales")])

@@ -154,7 +154,7 @@ def test_how_a_log_ends_is_the_codes() -> None:
         OSError(),
     ]
     ends = "".join(
-        told(error, task_id="t", tasks={"load": "l"}, try_number=number, tries=2, timed_out=timed_out)
+        told(error, task_id="t", tasks={}, try_number=number, tries=2, timed_out=timed_out)
         for error in ended
         for number in (1, 2)
         for timed_out in (False, True)

@@ -46,7 +46,7 @@ def refused(case: Case, command: Command) -> str:
         run.finish()
     assert problems(command("check")) == [f"warehouse_default: {found.value.message}"]
     assert case.staged_files() == []
-    return str(found.value)
+    return found.value.message
 
 
 @pytest.mark.fault(140, "stopped")
@@ -58,9 +58,7 @@ def test_a_name_that_the_database_has_no_letters_for(
     case.send([Record(good(1, username="Łukasz"))])
     said = refused(case, command)
     assert f"database {latin1.schema} has the encoding LATIN1" in said
-    assert said.endswith(
-        "create a database with ENCODING 'UTF8' TEMPLATE template0, and name it in the connection [database-unfit]"
-    )
+    assert said.endswith("create a database with ENCODING 'UTF8' TEMPLATE template0, and name it in the connection")
 
 
 @pytest.mark.fault(141, "stopped")

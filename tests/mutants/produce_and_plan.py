@@ -223,8 +223,8 @@ PLAN = (
     Mutant(
         "accepted truncations that have grown again aren't looked for",
         ("step 5", "guarantee 4"),
-        "truncations += self._grown_again(state, positions)",
-        "pass",
+        "*self._grown_again(state, positions)",
+        "*()",
         ("test_unclean_election_and_more_records_since",),
     ),
     Mutant(
@@ -336,8 +336,8 @@ PLAN = (
     Mutant(
         "accepted gap isn't put on record",
         ("step 6", "guarantee 4"),
-        "accepted=[*recorded, *map(str, gaps)],",
-        "accepted=recorded,",
+        "accepted = [*self._recorded, *map(str, gaps)]",
+        "accepted = self._recorded",
         ("test_records_deleted_inside_the_range[duckdb]",),
     ),
     Mutant(

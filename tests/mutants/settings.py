@@ -310,9 +310,16 @@ AIRFLOW = (
     Mutant(
         "behind a failed load the load is cleared, whose files are gone",
         ("errors",),
-        '"consume" if repeat == "step" and task_id == tasks["load"] else repeat',
+        '"consume" if repeat == "step" and "consume" in tasks else repeat',
         "repeat",
         ("test_what_is_cleared",),
+    ),
+    Mutant(
+        "an error names the failed task in place of the one whose result is missing",
+        ("errors",),
+        "self.tasks[_RESULTS[key]] = task_id",
+        "pass",
+        ("test_the_advice_names_the_dags_own_tasks",),
     ),
     Mutant(
         "without a connection any executor gets a DuckDB file",

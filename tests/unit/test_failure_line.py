@@ -11,11 +11,17 @@ from tests.docs.messages import all_templates
 from topicledger.errors import IntegrityError, RejectedRecord, Repeat, RetriableError, SettingsError
 from topicledger.report.failure import told
 
-TASKS = {"produce": "make", "consume": "read", "load": "put"}
+TASKS: dict[str, dict[Repeat, str]] = {
+    "make": {},
+    "read": {"produce": "make"},
+    "put": {"consume": "read"},
+    "close": {"load": "put"},
+}
+"""Whose results each task takes."""
 
 
 def said(error: BaseException, task_id: str = "read", try_number: int = 1, *, timed_out: bool = False) -> str:
-    return told(error, task_id=task_id, tasks=TASKS, try_number=try_number, tries=4, timed_out=timed_out)
+    return told(error, task_id=task_id, tasks=TASKS[task_id], try_number=try_number, tries=4, timed_out=timed_out)
 
 
 def test_stopped() -> None:
@@ -43,7 +49,9 @@ def test_tried_again_and_not() -> None:
 @pytest.mark.parametrize(
     ("repeat", "task_id", "ending"),
     [
+        ("produce", "make", "Clear make (with downstream)"),
         ("produce", "read", "Clear make (with downstream)"),
+        ("consume", "read", "Clear read (with downstream)"),
         ("consume", "put", "Clear read (with downstream)"),
         ("load", "close", "Clear put (with downstream)"),
         ("run", "close", "Clear the whole run"),

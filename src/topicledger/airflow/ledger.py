@@ -89,8 +89,9 @@ class Ledger:
             from topicledger.airflow.failures import told_by_airflow
             from topicledger.airflow.run import LedgerRun
 
-            with told_by_airflow(context):
-                function(LedgerRun(self, context))
+            run = LedgerRun(self, context)
+            with told_by_airflow(context, run.tasks):
+                function(run)
 
         # Without __wrapped__, by which Airflow would take it for a function of `run`.
         called.__name__, called.__doc__, called.__module__ = function.__name__, function.__doc__, function.__module__
@@ -118,8 +119,9 @@ class Ledger:
             from topicledger.airflow.failures import told_by_airflow
             from topicledger.airflow.run import LedgerRun
 
-            with told_by_airflow(context):
-                context["task"].env = LedgerRun(self, context).clean_up()
+            run = LedgerRun(self, context)
+            with told_by_airflow(context, run.tasks):
+                context["task"].env = run.clean_up()
 
         return {
             # Only names made of this run's own digest: nothing from an XCom reaches the shell.

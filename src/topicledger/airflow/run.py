@@ -16,12 +16,16 @@ from topicledger.pipeline import Pipeline
 if TYPE_CHECKING:
     from topicledger.airflow.ledger import Ledger
     from topicledger.connection import Connection
+    from topicledger.errors import Repeat
     from topicledger.kafka.settings import KafkaSettings
     from topicledger.model.ledger import LedgerRow, ReconciledBooks
     from topicledger.staged_files.root import StagingRoot
     from topicledger.warehouse.contract import Warehouse
 
 log = logging.getLogger(__name__)
+
+_RESULTS: Mapping[str, Repeat] = {"receipt": "produce", "manifest": "consume", "plan_id": "load"}
+"""What hands on which step's result."""
 
 
 class LedgerRun:
@@ -37,6 +41,8 @@ class LedgerRun:
         self._context = context
         self.run_id: str = context["dag_run"].run_id
         self.params: Mapping[str, Any] = context["params"]
+        self.tasks: dict[Repeat, str] = {}
+        """Which task has done which step: the one that its result is pulled from, whatever the DAG calls it."""
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -144,4 +150,6 @@ class LedgerRun:
 
     def pull(self, task_id: str, key: str) -> Any:
         """Take what an earlier task handed on; None where it didn't."""
+        if key in _RESULTS:
+            self.tasks[_RESULTS[key]] = task_id
         return self._context["ti"].xcom_pull(task_ids=task_id, key=key)

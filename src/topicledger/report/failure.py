@@ -14,7 +14,7 @@ def told(
     error: BaseException,
     *,
     task_id: str,
-    tasks: Mapping[str, str],
+    tasks: Mapping[Repeat, str],
     try_number: int,
     tries: int,
     timed_out: bool = False,
@@ -24,7 +24,7 @@ def told(
     Args:
         error: What ended it.
         task_id: The task.
-        tasks: Which task does what an error may ask to repeat: `produce`, `consume`, `load`.
+        tasks: Which other task does what an error may ask to repeat: those whose results this one has taken.
         try_number: This try, from 1.
         tries: How many there may be.
         timed_out: The task reached its execution timeout.
@@ -51,9 +51,9 @@ def told(
     return f"{said} [{code}]"
 
 
-def _cleared(repeat: Repeat, task_id: str, tasks: Mapping[str, str]) -> str:
+def _cleared(repeat: Repeat, task_id: str, tasks: Mapping[Repeat, str]) -> str:
     if repeat == "run":
         return "the whole run"
-    # Behind a failed load the clean-up has removed what was staged.
-    from_where = "consume" if repeat == "step" and task_id == tasks["load"] else repeat
+    # Behind a load that failed the clean-up has removed what was staged.
+    from_where = "consume" if repeat == "step" and "consume" in tasks else repeat
     return f"{tasks.get(from_where, task_id)} (with downstream)"

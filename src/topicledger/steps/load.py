@@ -55,8 +55,7 @@ def _attempt(warehouse: Warehouse, root: StagingRoot, handle: ManifestHandle) ->
         return _without_files(warehouse, root, handle, str(error.filename))
 
 
-def _load(warehouse: Warehouse, handle: ManifestHandle, opened: OpenedBatch) -> LedgerRow:
-    manifest = opened.manifest
+def _require_target(manifest: Manifest, warehouse: Warehouse) -> None:
     if manifest.target != warehouse.target:
         raise IntegrityError(
             f"batch {manifest.batch_id} was staged for {manifest.target}, the warehouse's table is {warehouse.target}: "
@@ -65,6 +64,11 @@ def _load(warehouse: Warehouse, handle: ManifestHandle, opened: OpenedBatch) -> 
             repeat="consume",
             batch_id=manifest.batch_id,
         )
+
+
+def _load(warehouse: Warehouse, handle: ManifestHandle, opened: OpenedBatch) -> LedgerRow:
+    manifest = opened.manifest
+    _require_target(manifest, warehouse)
     with warehouse.loading() as transaction:
         # 13: the very bytes that are copied are hashed
         transaction.copy_staged(manifest, [StagedStreams(*part) for part in opened.parts])

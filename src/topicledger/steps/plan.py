@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -62,8 +63,7 @@ class Planner:
             RetriableError: Broker or warehouse don't answer, or an open transaction hides records of this run.
             SettingsError: The topic is missing, or a grant is, also one to create the tables that are missing.
         """
-        if not with_retries("comparing the tables", self._warehouse.compare_tables):
-            self._require_access()
+        self._require_tables()
         # 3
         state = with_retries(f"connecting for {self._pipeline.topic}", self._observer.state)
         known = self._known()
@@ -71,34 +71,26 @@ class Planner:
         crash_point("step-03.topic_id_checked")
         state = self._stable(state)
         # 4
-        self._recorded = recorded = [f"topic_id:{state.topic_id}"] if recreated else []
+        self._recorded = [f"topic_id:{state.topic_id}"] if recreated else []
         self._added = planning.missing_positions(state, known, self._receipt, self._pipeline.origin)
         crash_point("step-04.positions_read")
         positions = planning.current_positions(state, [*known, *self._added], self._receipt)
         # 5
-        truncations = planning.find_truncations(state, positions, self._receipt)
-        truncations += self._grown_again(state, positions)
+        truncations = [
+            *planning.find_truncations(state, positions, self._receipt),
+            *self._grown_again(state, positions),
+        ]
         crash_point("step-05.truncations_looked_for")
         gaps = planning.find_gaps(state, positions)
-        losses = [*(loss for loss, _ in truncations), *gaps]
-        ignored = planning.require_accepted(state, losses, positions, self._accepted)
-        if ignored:
-            log.warning("accept: %s lies at or below the ledger's position already: ignored", ", ".join(ignored))
+        self._require_accepted(state, [*(loss for loss, _ in truncations), *gaps], positions)
         if truncations:
-            for loss, marks in truncations:
-                self._set_back(
-                    positions[loss.partition], planning.set_back(positions[loss.partition], loss, marks), loss
-                )
-                crash_point("step-05.set_back")
+            self._set_back(positions, truncations)
             return self.plan()
         crash_point("step-06.losses_accepted")
         # 6 and 7
+        accepted = [*self._recorded, *map(str, gaps)]
         return planning.make_plan(
-            state,
-            positions,
-            target=self._warehouse.target,
-            accepted=[*recorded, *map(str, gaps)],
-            max_records=self._pipeline.max_records,
+            state, positions, target=self._warehouse.target, accepted=accepted, max_records=self._pipeline.max_records
         )
 
     def begin_books(self) -> None:
@@ -121,13 +113,21 @@ class Planner:
         planning.require_begun(added, self._known())
         crash_point("step-04.books_begun")
 
-    def _require_access(self) -> None:
-        """Refuse up front what creating the tables would be refused after everything was read."""
+    def _require_tables(self) -> None:
+        """Refuse tables that aren't as declared, and up front what creating them would be refused after the read."""
+        if with_retries("comparing the tables", self._warehouse.compare_tables):
+            return
         problems = with_retries("asking for grants", self._warehouse.access).problems
         if problems:
             raise SettingsError(
                 f"{self._warehouse.target} can't be created: {'; '.join(problems)}", code="target-not-creatable"
             )
+
+    def _require_accepted(
+        self, state: planning.TopicState, losses: Sequence[Loss], positions: Mapping[int, Position]
+    ) -> None:
+        if ignored := planning.require_accepted(state, losses, positions, self._accepted):
+            log.warning("accept: %s lies at or below the ledger's position already: ignored", ", ".join(ignored))
 
     def _known(self) -> Sequence[Position]:
         return with_retries("reading the ledger", lambda: self._warehouse.positions(self._pipeline.topic))
@@ -154,11 +154,17 @@ class Planner:
         group = group_id(self._run)
         return with_retries("looking for a truncation", lambda: self._observer.truncated_at(position, group))
 
-    def _set_back(self, before: Position, after: Position, loss: Loss) -> None:
-        applied = (planning.set_back_range(before, loss),)
-        row = self._acceptance(before.topic_id, [str(loss)], applied, before.generation)
-        if with_retries("setting the position back", lambda: self._set_back_once(before, after, row)):
-            log.warning("accepted on record: %s; the position was set back", loss)
+    def _set_back(
+        self, positions: Mapping[int, Position], truncations: Sequence[tuple[Loss, planning.Watermarks]]
+    ) -> None:
+        for loss, marks in truncations:
+            before = positions[loss.partition]
+            after = planning.set_back(before, loss, marks)
+            applied = (planning.set_back_range(before, loss),)
+            row = self._acceptance(before.topic_id, [str(loss)], applied, before.generation)
+            if with_retries("setting the position back", functools.partial(self._set_back_once, before, after, row)):
+                log.warning("accepted on record: %s; the position was set back", loss)
+            crash_point("step-05.set_back")
 
     def _set_back_once(self, before: Position, after: Position, row: LedgerRow) -> bool:
         """Whether it was this call: where the answer to an earlier one was lost, the ledger tells what became of it."""

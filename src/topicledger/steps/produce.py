@@ -12,6 +12,7 @@ from topicledger.kafka.message import ATTEMPT_HEADER, BATCH_HEADER
 from topicledger.kafka.producer import BatchProducer
 from topicledger.kafka.topic import TopicObserver
 from topicledger.model.plan import OffsetRange, Receipt
+from topicledger.model.planning import TopicState
 from topicledger.retries import with_retries
 from topicledger.steps.run import Run
 
@@ -56,8 +57,12 @@ def produce_batch(run: Run, records: Iterable[tuple[bytes | None, bytes | None]]
             repeat="produce",
             topic=topic,
         )
-    starts = {marks.partition: marks.high for marks in before.partitions}
-    ranges = tuple(OffsetRange(m.partition, starts.get(m.partition, 0), m.high) for m in after.partitions)
     log.info("attempt %s: %d records acknowledged by %s, topic %s", attempt, acked, kafka.servers, topic)
     crash_point("step-02.receipt_made")
-    return Receipt(topic, before.topic_id, attempt, acked, ranges)
+    return Receipt(topic, before.topic_id, attempt, acked, _ranges(before, after))
+
+
+def _ranges(before: TopicState, after: TopicState) -> tuple[OffsetRange, ...]:
+    """The receipt's [start, end) per partition; one that was added meanwhile begins at 0."""
+    starts = {marks.partition: marks.high for marks in before.partitions}
+    return tuple(OffsetRange(m.partition, starts.get(m.partition, 0), m.high) for m in after.partitions)
