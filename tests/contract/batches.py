@@ -51,6 +51,9 @@ COLUMNS = (
     Column("at", "timestamptz", nullable=True),
     Column("day", "date", nullable=True),
     Column("price", "decimal(38,9)", nullable=True),
+    Column("opens", "time", nullable=True),
+    Column("photo", "bytes", nullable=True),
+    Column("document", "json", nullable=True),
 )
 
 
@@ -75,6 +78,9 @@ _ARROW: dict[str, pa.DataType] = {
     "timestamptz": pa.timestamp("us", tz="UTC"),
     "date": pa.date32(),
     "decimal(38,9)": pa.decimal128(38, 9),
+    "time": pa.time64("us"),
+    "bytes": pa.string(),
+    "json": pa.string(),
 }
 
 
@@ -109,6 +115,9 @@ class Batch:
                 "at": None,
                 "day": None,
                 "price": None,
+                "opens": None,
+                "photo": None,
+                "document": None,
                 **values,
                 "_kafka_partition": partition,
                 "_kafka_offset": offset,

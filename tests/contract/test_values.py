@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.contract.batches import Batch, load, origin
 from tests.contract.places import Place
+from topicledger.events.field_arrays import as_hex
 from topicledger.model.plan import OffsetRange
 
 HOSTILE = [
@@ -100,6 +102,43 @@ def test_decimals_are_exact(place: Place) -> None:
         batch.row(0, offset, offset, price=Decimal(price))
     load(warehouse, batch)
     assert stored(place, "price") == [(Decimal(price),) for price in prices]
+
+
+def test_times_of_day_and_bytes(place: Place) -> None:
+    """The first and the last microsecond of a day, and any bytes, come back as they were; empty ones stay empty."""
+    times = [dt.time(0, 0), dt.time(23, 59, 59, 999999), None]
+    photos = [bytes(range(256)), b"", None]
+    warehouse = place.ready()
+    origin(warehouse)
+    batch = Batch([OffsetRange(0, 0, 3)])
+    for offset, (opens, photo) in enumerate(zip(times, photos, strict=True)):
+        batch.row(0, offset, offset, opens=opens, photo=as_hex(photo))
+    load(warehouse, batch)
+    assert [(opens, photo and bytes(photo)) for opens, photo in stored(place, "opens, photo")] == [
+        *zip(times, photos, strict=True)
+    ]
+
+
+def test_json_is_a_value_of_its_own_type(place: Place) -> None:
+    """A document keeps its texts and its digits, JSON's null is no NULL, and the warehouse looks into it."""
+    # The emulator of Snowflake reads numbers in JSON as floats.
+    price = "1.25" if place.kind == "snowflake" else "12345678901234567.123456789"
+    documents = [json.dumps({"texts": HOSTILE, "deep": [{"a": [None, True]}]}), f'{{"price":{price}}}']
+    documents += ["null", '"a text"', "[]"]
+    warehouse = place.ready()
+    origin(warehouse)
+    batch = Batch([OffsetRange(0, 0, 6)])
+    for offset, document in enumerate([*documents, None]):
+        batch.row(0, offset, offset, document=document)
+    load(warehouse, batch)
+    found = [text for (text,) in stored(place, "CAST(document AS text)")]
+    assert found[-1] is None
+    assert [json.loads(text, parse_float=Decimal) for text in found[:-1]] == [
+        json.loads(text, parse_float=Decimal) for text in documents
+    ]
+    into = {"postgres": "document #>> '{deep,0,a,1}'", "snowflake": "document:deep[0].a[1]::text"}
+    looked = into.get(place.kind, "document ->> '$.deep[0].a[1]'")
+    assert stored(place, looked)[0] == ("true",)
 
 
 def test_dead_letters_keep_their_bytes(place: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -15,9 +16,18 @@ from tests.support.looking import query
 from topicledger.columns import Column
 from topicledger.connection import Connection
 from topicledger.events.judge import Judged
+from topicledger.field_types import EpochMillis
 from topicledger.pipeline import Pipeline
 
 _Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
+
+
+class Nested(msgspec.Struct, frozen=True, gc=False):
+    """What is in a field."""
+
+    name: str
+    items: list[int | str]
+    price: Decimal | None = None
 
 
 class Every(msgspec.Struct, frozen=True, gc=False):
@@ -32,6 +42,11 @@ class Every(msgspec.Struct, frozen=True, gc=False):
     yes: bool
     at: _Moment
     day: dt.date
+    opens: dt.time
+    photo: bytes
+    nested: Nested
+    anything: Any
+    since: EpochMillis
     whole_or_not: int | None = None
     part_or_not: float | None = None
     exact_or_not: Decimal | None = None
@@ -39,6 +54,10 @@ class Every(msgspec.Struct, frozen=True, gc=False):
     yes_or_not: bool | None = None
     at_or_not: _Moment | None = None
     day_or_not: dt.date | None = None
+    opens_or_not: dt.time | None = None
+    photo_or_not: bytes | None = None
+    nested_or_not: Nested | None = None
+    since_or_not: EpochMillis | None = None
 
 
 _TYPES: dict[str, str] = {
@@ -51,6 +70,11 @@ _TYPES: dict[str, str] = {
     "yes": "bool",
     "at": "timestamptz",
     "day": "date",
+    "opens": "time",
+    "photo": "bytes",
+    "nested": "json",
+    "anything": "json",
+    "since": "timestamptz",
 }
 _COLUMNS = [*_TYPES, *(f"{name}_or_not" for name in _TYPES if hasattr(Every, f"{name}_or_not"))]
 
@@ -59,7 +83,11 @@ EVERY = Pipeline(
     topic="every_type",
     event=Every,
     columns=tuple(
-        Column(name, _TYPES[name.removesuffix("_or_not")], nullable=name == "other" or name.endswith("_or_not"))
+        Column(
+            name,
+            _TYPES[name.removesuffix("_or_not")],
+            nullable=name in ("other", "anything") or name.endswith("_or_not"),
+        )
         for name in _COLUMNS
     ),
     key="id",
@@ -76,11 +104,34 @@ _JSON = {
     "yes": hostile.bool_json,
     "at": hostile.moment_json,
     "day": hostile.day_json,
+    "opens": hostile.time_json,
+    "photo": hostile.bytes_json,
+    "nested": hostile.nested_json,
+    "anything": hostile.anything_json,
+    "since": hostile.millis_json,
 }
 EVERY_JSON = _JSON | {
-    f"{name}_or_not": hostile.or_null(values) for name, values in _JSON.items() if name not in ("id", "other")
+    f"{name}_or_not": hostile.or_null(values)
+    for name, values in _JSON.items()
+    if name not in ("id", "other", "anything")
 }
 """The JSON that each field may have."""
+
+PLAIN: dict[str, Any] = {
+    "other": None,
+    "whole": 1,
+    "part": 1,
+    "exact": 1,
+    "yes": True,
+    "at": "2026-01-01T00:00:00Z",
+    "day": "2026-01-01",
+    "opens": "12:00:00",
+    "photo": "",
+    "nested": {"name": "", "items": []},
+    "anything": None,
+    "since": 0,
+}
+"""What a record has besides its id and its text."""
 
 SIGN_UP_JSON = {
     "event_id": hostile.id_json,
@@ -118,8 +169,10 @@ def _plain(column: pa.Array[Any], name: str) -> list[Any]:
     match _TYPES[name.removesuffix("_or_not")]:
         case "timestamptz":
             return column.cast(pa.int64()).to_pylist()
-        case "date":
+        case "date" | "time":
             return column.cast(pa.string()).to_pylist()
+        case "json":
+            return [value and as_document(value) for value in column.to_pylist()]
         case "uuid":
             return [value and value.lower() for value in column.to_pylist()]
         case "float64":
@@ -134,11 +187,32 @@ def stored_rows(place: Connection) -> dict[int, tuple[Any, ...]]:
     read: dict[str, str] = {
         "timestamptz": micros[place.conn_type],
         "date": "CAST({} AS varchar)",
+        "time": "CAST({} AS varchar)",
+        "bytes": "encode({}, 'hex')" if place.conn_type == "postgres" else "lower(hex({}))",
+        "json": "CAST({} AS varchar)",
         "uuid": "CAST({} AS varchar)",
     }
     picked = [read.get(_TYPES[name.removesuffix("_or_not")], "{}").format(f'"{name}"') for name in _COLUMNS]
     found = query(place, f"SELECT _kafka_offset, {', '.join(picked)} FROM every_type")
-    return {
-        offset: tuple(value.hex() if isinstance(value, float) else value for value in values)
-        for offset, *values in found
-    }
+    return {offset: tuple(map(_comparable, _COLUMNS, values)) for offset, *values in found}
+
+
+def _comparable(name: str, value: Any) -> Any:
+    match _TYPES[name.removesuffix("_or_not")]:
+        case _ if value is None:
+            return None
+        case "float64":
+            return value.hex()
+        case "bytes":
+            return f"\\x{value}"
+        case "time":
+            return dt.time.fromisoformat(value).isoformat("microseconds")
+        case "json":
+            return as_document(value)
+        case _:
+            return value
+
+
+def as_document(text: str) -> Any:
+    """JSON as Python's own decoder has it, every digit kept."""
+    return json.loads(text, parse_float=Decimal)

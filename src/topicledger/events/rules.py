@@ -24,9 +24,9 @@ _LAST_DAY = 2_932_896
 _KEY_BYTES = 2_000
 # PostgreSQL's numbers have 16,383 behind the point. What the pattern finds may also be a text.
 _MOST_DIGITS = 9_999
-_PERHAPS_UNSTORABLE = r"\\u0000|[0-9]{1000}|[0-9][eE][+-]?[0-9]{4}"
+_PERHAPS_UNSTORABLE = r"\\u0000|[0-9]{1000}|[0-9][eE][+-]?[0-9]{4}|NaN|Infinity"
 _TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"')
-_NUMBERS = re.compile(r"-?[0-9][0-9.eE+-]*")
+_NUMBERS = re.compile(r"-?(?:[0-9][0-9.eE+-]*|s?NaN[0-9]*|Infinity)")
 UUID = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 Broken = dict[int, RejectedRecord]
@@ -97,7 +97,7 @@ def find_unstorable_json(name: str, array: pa.Array[Any], broken: Broken) -> Non
                 message = f"{name} contains U+0000, which no table can hold"
                 broken[row] = RejectedRecord("nul_character", message)
             elif _has_wide_number(array[row].as_py()):
-                message = f"{name} has a number of more than {_MOST_DIGITS} digits before or behind the point"
+                message = f"{name} has a number that isn't finite, or has over {_MOST_DIGITS} digits before or behind"
                 broken[row] = RejectedRecord("out_of_range", message)
 
 
@@ -107,9 +107,10 @@ def _has_nul(document: str) -> bool:
 
 
 def _has_wide_number(document: str) -> bool:
+    """Whether it has one; none of a `Decimal`'s that are no number is one of JSON either."""
     for number in map(Decimal, _NUMBERS.findall(_TEXTS.sub("", document))):
         exponent = number.as_tuple().exponent
-        if number.adjusted() > _MOST_DIGITS or (isinstance(exponent, int) and exponent < -_MOST_DIGITS):
+        if not isinstance(exponent, int) or number.adjusted() > _MOST_DIGITS or exponent < -_MOST_DIGITS:
             return True
     return False
 

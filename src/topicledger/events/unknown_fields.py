@@ -127,16 +127,13 @@ def _strict_struct(struct: type[msgspec.Struct], within: tuple[type, ...]) -> ty
         raise TypeError(f"{struct.__name__} contains itself")
     hints = typing.get_type_hints(struct, include_extras=True)
     stricter = {name: _strict(hint, (*within, struct)) for name, hint in hints.items()}
-    again = [
-        (field.name, stricter[field.name], _declared(field))
-        for field in msgspec.structs.fields(struct)
-        if stricter[field.name] is not hints[field.name]
-    ]
+    # All of them or none: keywords would come behind the others.
+    again = [] if all(stricter[name] is hint for name, hint in hints.items()) else msgspec.structs.fields(struct)
     config = struct.__struct_config__
     # The tag as it is: one that is made of the class's name would be another for this class.
     strict = msgspec.defstruct(
         struct.__name__,
-        again,
+        [(field.name, stricter[field.name], _declared(field)) for field in again],
         bases=(struct,),
         module=struct.__module__,
         tag=config.tag,
