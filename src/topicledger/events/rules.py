@@ -97,7 +97,9 @@ def find_unstorable_json(name: str, array: pa.Array[Any], broken: Broken) -> Non
                 message = f"{name} contains U+0000, which no table can hold"
                 broken[row] = RejectedRecord("nul_character", message)
             elif _has_wide_number(array[row].as_py()):
-                message = f"{name} has a number that isn't finite, or has over {_MOST_DIGITS} digits before or behind"
+                message = (
+                    f"{name} has a number that is none, or of over {_MOST_DIGITS} digits before or behind the point"
+                )
                 broken[row] = RejectedRecord("out_of_range", message)
 
 
