@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from topicledger.errors import IntegrityError, RejectedRecord, RetriableError, SettingsError, TopicLedgerError
     from topicledger.event_fields import columns_of
     from topicledger.field_types import Digits, EpochMicros, EpochMillis, EpochSeconds
-    from topicledger.formats import Json
+    from topicledger.formats import Avro, Json, JsonSchema
     from topicledger.pipeline import Check, Pipeline
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Avro",
     "Check",
     "Column",
     "Digits",
@@ -28,6 +29,7 @@ __all__ = [
     "EpochSeconds",
     "IntegrityError",
     "Json",
+    "JsonSchema",
     "Pipeline",
     "RejectedRecord",
     "RetriableError",
@@ -45,7 +47,9 @@ _MODULES = {
     "EpochMillis": "field_types",
     "EpochSeconds": "field_types",
     "columns_of": "event_fields",
+    "Avro": "formats",
     "Json": "formats",
+    "JsonSchema": "formats",
 }
 
 

@@ -174,7 +174,8 @@ def described(path: str, kind: inspect.Type, *, unset: bool) -> EventField:
     extra: dict[str, Any] = {}
     given = _members(kind, extra)
     members = tuple(member for member in given if not isinstance(member, inspect.NoneType))
-    nullable = unset or len(members) < len(given)
+    # Any may be null, too.
+    nullable = unset or len(members) < len(given) or any(isinstance(member, inspect.AnyType) for member in members)
     epoch = str(extra.get("epoch", ""))
     return EventField(path, kind, members, nullable, "timestamptz" if epoch else _type_of(members, extra), epoch)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from topicledger.errors import SettingsError
+
+if TYPE_CHECKING:
+    import msgspec
 
 Envelope = Literal["connect", "debezium"]
 
@@ -40,5 +44,81 @@ class Json:
             )
 
 
-Format = Json
+@dataclass(frozen=True, slots=True)
+class JsonSchema:
+    """A value is Confluent's framing, then JSON as its serializer for JSON Schema writes it.
+
+    The event type judges, and no registry is asked: the schema would only say of a record what the type says anyway.
+    """
+
+    asks_registry: ClassVar[bool] = False
+    is_text: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Avro:
+    """A value is Confluent's framing, then an Avro datum; the registry has the schema that it was written with.
+
+    Args:
+        schema: The reader's schema: the absolute path of a file, to which each datum is resolved; also what the event
+            type follows from where the pipeline declares none. None: a datum is as it was written.
+        framed: Whether there is a frame; without one `schema` is the writer's, and no registry is asked.
+
+    Raises:
+        SettingsError: The file can't be read, or holds no record's schema.
+    """
+
+    is_text: ClassVar[bool] = False
+
+    schema: Path | None = None
+    framed: bool = True
+    text: str | None = field(init=False, default=None, repr=False)
+    """The file's text, read once: what the declaration says doesn't change while it is used."""
+
+    def __post_init__(self) -> None:
+        if self.schema is not None:
+            object.__setattr__(self, "text", schema_text(self.schema, "order.avsc"))
+            self.event_type()
+        elif not self.framed:
+            raise SettingsError(
+                "format is Avro(framed=False) without a schema, and nothing else says how to read its records: name "
+                'the file, schema=Path(__file__).with_name("order.avsc")',
+                code="avro-schema-missing",
+            )
+
+    @property
+    def asks_registry(self) -> bool:
+        """Whether a schema registry is asked for schemas."""
+        return self.framed
+
+    def event_type(self) -> type[msgspec.Struct] | None:
+        """The event type that follows from the schema; None where there is none."""
+        from topicledger.avro_event import event_of_avro
+
+        return None if self.text is None else event_of_avro(self.text)
+
+
+def schema_text(path: Path, example: str) -> str:
+    """Read a schema's file.
+
+    Raises:
+        SettingsError: It can't be, or it isn't named by an absolute path.
+    """
+    given: object = path
+    if not isinstance(given, Path) or not given.is_absolute():
+        raise SettingsError(
+            f"schema is {path!r:.200}, and from which folder a DAG file is run nobody knows: name the file beside it, "
+            f'schema=Path(__file__).with_name("{example}")',
+            code="schema-path-relative",
+        )
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"the schema file {path} can't be read, {error}: put it there, readable and in UTF-8",
+            code="schema-file-unreadable",
+        ) from error
+
+
+Format = Json | JsonSchema | Avro
 """Every format there is."""

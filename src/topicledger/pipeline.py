@@ -68,7 +68,7 @@ class Pipeline:
 
     Args:
         topic: The Kafka topic.
-        event: The msgspec type that a record's JSON must have.
+        event: The msgspec type that a record must have; by default the one that follows from the format's schema file.
         key: The column that is unique in the table, or a tuple of those that are together: a repeat is counted as a
             duplicate. None: nothing is one, and a record is loaded once by its position alone.
         table: The rows table, optionally `schema.table`; by default named as the topic, in lower case and with
@@ -98,7 +98,7 @@ class Pipeline:
     """
 
     topic: str
-    event: type[msgspec.Struct]
+    event: type[msgspec.Struct] = _DERIVED
     _: KW_ONLY
     key: Key = None
     table: str = _DERIVED
@@ -124,6 +124,12 @@ class Pipeline:
                 f"topic {self.topic!r} is not a valid Kafka topic name: use letters, digits, '.', '_' and '-'",
                 code="topic-name-invalid",
             )
+        if not isinstance(self.format, Format):
+            raise SettingsError(
+                f"topic {self.topic}: format is {self.format!r:.100}: use Json(), Avro() or JsonSchema()",
+                code="format-invalid",
+            )
+        self._derive("event", lambda: getattr(self.format, "event_type", lambda: None)())
         # A Struct is told by its fields: msgspec is imported by who declares one, and not otherwise.
         event: object = self.event
         if not isinstance(event, type) or not hasattr(event, "__struct_fields__"):
@@ -147,10 +153,6 @@ class Pipeline:
             raise SettingsError(
                 f"pipeline {self.name}: clean is {self.clean!r:.100}: use a function, or None for none",
                 code="clean-not-a-function",
-            )
-        if not isinstance(self.format, Format):
-            raise SettingsError(
-                f"pipeline {self.name}: format is {self.format!r:.100}: use Json()", code="format-invalid"
             )
         keep: object = self.keep
         if not isinstance(keep, tuple | list) or not set(keep) <= _KEPT.keys():

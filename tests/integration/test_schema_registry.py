@@ -88,6 +88,7 @@ def test_a_schema_is_asked_for_once(registered: int, schema_registry: Registry) 
     assert unknown.value.reason == "unknown_schema"
 
 
+@pytest.mark.fault(161, "dead letter")
 def test_a_deleted_schema_is_a_dead_letter_once_it_is_gone(
     client: SchemaRegistryClient, schema_registry: Registry
 ) -> None:
@@ -189,6 +190,7 @@ def test_what_is_no_registry_stops_the_step(
         SchemaRegistry(connection(changed(schema_registry.url))).schema(registered)
 
 
+@pytest.mark.fault(162, "retried")
 def test_a_registry_that_is_down_is_asked_again_and_then_is_retriable(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -31,6 +31,7 @@ def test_a_long_sentence_keeps_its_ends() -> None:
     assert len(said) <= 500
 
 
+@pytest.mark.fault(160, "dead letter")
 def test_framed_bytes_in_a_json_pipeline_say_what_to_declare() -> None:
     """What begins with Confluent's framing isn't called broken JSON: the schema's id is named, and the formats."""
     value = b"\0\0\0\0\x07\x02\x06abc"

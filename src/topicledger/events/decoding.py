@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from topicledger.errors import RejectedRecord
+from topicledger.events.avro_decoding import AvroDecoding
 from topicledger.events.envelopes import unwrapping
-from topicledger.events.json_decoding import JsonDecoding
+from topicledger.events.json_decoding import FramedJsonDecoding, JsonDecoding
+from topicledger.formats import Avro, JsonSchema
 from topicledger.model.schemas import Schemas
 from topicledger.pipeline import Pipeline
 
@@ -47,6 +49,9 @@ def open_decoding(pipeline: Pipeline, registry: Schemas | None) -> Decoding:
         pipeline: The declaration.
         registry: The schema registry's schemas, for a format that asks one.
     """
-    del registry
-    envelope = pipeline.format.envelope
-    return JsonDecoding(unwrapping(envelope, pipeline.event) if envelope else None)
+    declared = pipeline.format
+    if isinstance(declared, Avro):
+        return AvroDecoding(declared, registry)
+    if isinstance(declared, JsonSchema):
+        return FramedJsonDecoding()
+    return JsonDecoding(unwrapping(declared.envelope, pipeline.event) if declared.envelope else None)

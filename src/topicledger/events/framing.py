@@ -21,6 +21,8 @@ def schema_id(value: bytes) -> int | None:
 
 def not_framed(value: bytes) -> RejectedRecord:
     """Say of a value that isn't framed what it looks like instead."""
+    if not value:
+        return RejectedRecord("empty_value", "the value has no bytes; Confluent's framing was expected")
     if value[:1] == _MAGIC:
         return RejectedRecord(
             "not_framed", f"the value ends within Confluent's framing: {len(value)} bytes, the frame alone has {FRAME}"
@@ -28,5 +30,5 @@ def not_framed(value: bytes) -> RejectedRecord:
     like = next((f"; it looks like {what}" for start, what in _LIKE if value.lstrip().startswith(start)), "")
     return RejectedRecord(
         "not_framed",
-        f"the value doesn't begin with the zero byte of Confluent's framing but with 0x{value[:1].hex() or ''}{like}",
+        f"the value doesn't begin with the zero byte of Confluent's framing but with 0x{value[:1].hex()}{like}",
     )

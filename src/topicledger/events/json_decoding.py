@@ -10,6 +10,7 @@ import msgspec
 
 from topicledger.errors import RejectedRecord
 from topicledger.events.envelopes import Unwrap
+from topicledger.events.framing import FRAME, not_framed, schema_id
 from topicledger.events.rejections import rejection
 
 E = TypeVar("E", bound=msgspec.Struct)
@@ -46,6 +47,25 @@ class JsonDecoding:
             except msgspec.MsgspecError as of_the_whole:  # which says where in the value it is
                 error = of_the_whole
         return rejection(value, error, by_event=by_event)
+
+
+class FramedJsonDecoding(JsonDecoding):
+    """The same behind Confluent's framing, as its serializer for JSON Schema writes it."""
+
+    def __init__(self) -> None:
+        super().__init__(_unframed)
+
+    def rejection(self, value: bytes, error: Exception, *, by_event: bool) -> RejectedRecord:
+        """Say why what is behind the frame isn't an event."""
+        if isinstance(error, RejectedRecord):
+            return error
+        return rejection(value[FRAME:], error, by_event=by_event)
+
+
+def _unframed(value: bytes) -> bytes:
+    if schema_id(value) is None:
+        raise not_framed(value)
+    return value[FRAME:]
 
 
 def _exact(text: str) -> Decimal:

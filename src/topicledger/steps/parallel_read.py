@@ -122,6 +122,8 @@ class _Pickler(pickle.Pickler):
         self.modules: dict[str, str | None] = {}
 
     def reducer_override(self, value: object) -> Any:
+        if isinstance(value, type) and "made_by" in vars(value):
+            return vars(value)["made_by"]  # what no module has is made there as it was here
         if isinstance(value, type | FunctionType):
             self.modules[value.__module__] = getattr(sys.modules.get(value.__module__), "__file__", None)
         return NotImplemented

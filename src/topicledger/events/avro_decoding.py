@@ -1,0 +1,105 @@
+"""Avro: a value's datum, resolved to the reader's schema, then to an event as the event type describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from topicledger.avro_schema import InvalidSchema, parse
+from topicledger.errors import RejectedRecord, SettingsError
+from topicledger.events.avro_reading import Malformed, Unresolved, reading
+from topicledger.events.framing import FRAME, not_framed, schema_id
+from topicledger.events.rejections import rejection, storable
+from topicledger.formats import Avro
+from topicledger.model.schemas import Schemas
+
+E = TypeVar("E", bound=msgspec.Struct)
+
+
+class AvroDecoding:
+    """Implements `topicledger.events.decoding.Decoding`.
+
+    Args:
+        avro: The declared format.
+        registry: Gives the writers' schemas; None where there are no frames, or nothing is decoded.
+    """
+
+    def __init__(self, avro: Avro, registry: Schemas | None) -> None:
+        self._reader = None if avro.text is None else parse(avro.text)
+        self._registry = registry
+        self._by_frame: dict[bytes, Callable[[bytes, int], Any]] = {}
+        self._datum = self._framed
+        if self._reader is not None and not avro.framed:
+            read = reading(self._reader)
+            self._datum = lambda value: read(value, 0)
+
+    def decoder(self, event: type[E]) -> Callable[[bytes], E]:
+        """What makes an event of a value, by the very rules that hold for JSON."""
+        datum, convert = self._datum, msgspec.convert
+        return lambda value: convert(datum(value), event)
+
+    def document(self, value: bytes) -> Any:
+        """The datum, resolved to the reader's schema where there is one."""
+        return self._datum(value)
+
+    def rejection(self, value: bytes, error: Exception, *, by_event: bool) -> RejectedRecord:
+        """Say why a value isn't an event."""
+        if isinstance(error, RejectedRecord):
+            return error
+        if isinstance(error, Malformed):
+            return RejectedRecord("invalid_avro", f"the datum isn't as its schema says: {_located(error)}")
+        if isinstance(error, Unresolved):
+            return RejectedRecord(
+                "unresolved_schema", f"the datum can't be read by the reader's schema: {_located(error)}"
+            )
+        if isinstance(error, UnicodeDecodeError) and not by_event:
+            return RejectedRecord("invalid_utf8", f"a text in the datum is not UTF-8: {error.reason}{_place(error)}")
+        if isinstance(error, RecursionError) and not by_event:
+            return RejectedRecord("too_deep", "the datum is nested too deeply to be decoded")
+        return rejection(value, error, by_event=by_event)
+
+    def _framed(self, value: bytes) -> Any:
+        read = self._by_frame.get(value[:FRAME])
+        if read is None:
+            read = self._by_frame[value[:FRAME]] = self._opened(value)
+        return read(value, FRAME)
+
+    def _opened(self, value: bytes) -> Callable[[bytes, int], Any]:
+        """What reads the values that have this one's frame."""
+        number = schema_id(value)
+        if number is None:
+            raise not_framed(value)
+        if self._registry is None:
+            raise SettingsError(
+                "the records' schemas are in a schema registry, and no connection of one was given: name it, "
+                'ledger_dag(..., registry="schema_registry_default")',
+                code="registry-not-given",
+            )
+        schema = self._registry(number)
+        if schema.kind != "AVRO":
+            return _refusing(f"schema {number} of the registry is no Avro schema but of kind {schema.kind}")
+        try:
+            return reading(parse(schema.text, schema.references), self._reader)
+        except InvalidSchema as error:
+            return _refusing(f"schema {number} of the registry isn't valid Avro, {error}")
+        except Unresolved as error:
+            return _refusing(f"schema {number} of the registry can't become the reader's: {_located(error)}")
+
+
+def _refusing(sentence: str) -> Callable[[bytes, int], Any]:
+    def refuse(_value: bytes, _start: int) -> Any:
+        raise RejectedRecord("unresolved_schema", storable(sentence))
+
+    return refuse
+
+
+def _located(error: Exception) -> str:
+    return storable(f"{error}{_place(error)}")
+
+
+def _place(error: Exception) -> str:
+    """Where in the event it is, as a decoder of JSON says it."""
+    names = getattr(error, "__notes__", ())
+    return f" - at `$.{'.'.join(reversed(names))}`" if names else ""
