@@ -108,8 +108,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             slow.add("folder")
         places = [pytest.param((kind, None), id=kind, marks=pytest.mark.slow if kind in slow else ()) for kind in kinds]
         if metafunc.module.__name__.rpartition(".")[2] in ABOUT_LOADS:
+            # One case of two loads at once without a key stays; test_keys.py has what else is quick.
+            stays = case == "test_overlapping_plans_at_once"
             places += [
-                pytest.param((kind, key), id=f"{kind}-{key}", marks=pytest.mark.slow)
+                pytest.param(
+                    (kind, key),
+                    id=f"{kind}-{key}",
+                    marks=() if stays and key == "keyless" and kind not in slow else pytest.mark.slow,
+                )
                 for kind in kinds
                 for key in KEYS
                 if kind not in ("pgbouncer", "s3") and not (key == "keyless" and case in KEYED_ONLY)
