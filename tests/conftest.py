@@ -45,8 +45,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Spread:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a case under each kind of key, where its module asks for that."""
-    if "key" in metafunc.fixturenames and getattr(metafunc.module, "EVERY_KEY", False):
-        metafunc.parametrize("key", DECLARED_KEYS)
+    if "declared_key" in metafunc.fixturenames and getattr(metafunc.module, "EVERY_KEY", False):
+        metafunc.parametrize("declared_key", DECLARED_KEYS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -140,21 +140,21 @@ def topics(kafka_broker: AnyBroker) -> Topics:
 
 
 @pytest.fixture
-def key() -> Key:
+def declared_key() -> Key:
     """The key that the cases' pipeline declares."""
     return SIGNUPS.key
 
 
 @pytest.fixture
-def case(topics: Topics, place: Connection, tmp_path: Path, key: Key) -> Case:
+def case(topics: Topics, place: Connection, tmp_path: Path, declared_key: Key) -> Case:
     """A topic of two partitions, on each warehouse."""
-    return make_case(topics, place, tmp_path).changed(key=key)
+    return make_case(topics, place, tmp_path).changed(key=declared_key)
 
 
 @pytest.fixture
-def duckdb_case(topics: Topics, duckdb_settings: Connection, tmp_path: Path, key: Key) -> Case:
+def duckdb_case(topics: Topics, duckdb_settings: Connection, tmp_path: Path, declared_key: Key) -> Case:
     """The same on DuckDB alone, where the warehouse doesn't matter."""
-    return make_case(topics, duckdb_settings, tmp_path).changed(key=key)
+    return make_case(topics, duckdb_settings, tmp_path).changed(key=declared_key)
 
 
 @pytest.fixture
