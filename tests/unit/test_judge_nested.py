@@ -122,7 +122,7 @@ def test_the_clean_up_sees_structs_and_lists() -> None:
     assert seen["attributes"] == pa.string()
 
 
-@pytest.mark.fault(163, "dead letter")
+@pytest.mark.fault(183, "dead letter")
 def test_json_of_the_clean_ups_own() -> None:
     """What a clean-up makes for a column of JSON may be text that is JSON, or structs; other text is a dead letter."""
 
@@ -135,7 +135,7 @@ def test_json_of_the_clean_ups_own() -> None:
     assert dead == [(1, "invalid_event", "attributes '{' isn't JSON after the clean-up: Input data was truncated")]
 
 
-@pytest.mark.fault(160, "dead letter")
+@pytest.mark.fault(180, "dead letter")
 @pytest.mark.parametrize(
     ("value", "reason", "says"),
     [
@@ -204,7 +204,7 @@ def test_epochs_times_and_bytes() -> None:
     assert rows[2]["seconds"] is rows[2]["opens"] is rows[2]["photo"] is None
 
 
-@pytest.mark.fault(161, "dead letter")
+@pytest.mark.fault(181, "dead letter")
 @pytest.mark.parametrize(
     ("fields", "reason", "says"),
     [
@@ -234,7 +234,7 @@ class Node(msgspec.Struct):
     children: list[Node] = []
 
 
-@pytest.mark.fault(162, "goes on")
+@pytest.mark.fault(182, "goes on")
 def test_an_event_type_that_contains_itself() -> None:
     """It is JSON, its unknown fields are counted at every depth, and what is nested too deeply is a dead letter."""
     pipeline = Pipeline("nodes", Node, key="id", keep=("unknown",))
