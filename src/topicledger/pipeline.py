@@ -137,7 +137,7 @@ class Pipeline:
                 f"topic {self.topic}: its event is {event!r:.100}: declare a class derived from msgspec.Struct",
                 code="event-type-invalid",
             )
-        self._derive("table", lambda: _table_of(self.topic))
+        self._derive("table", lambda: table_of(self.topic))
         self._derive("name", lambda: f"{self.topic}_to_{self.table}")
         self._derive("columns", lambda: columns_of(self.event))
         self._require_texts("table", "name")
@@ -304,7 +304,12 @@ class Pipeline:
         return f"{self.table}_dead_letters"
 
 
-def _table_of(topic: str) -> str:
+def table_of(topic: str) -> str:
+    """The table that a topic's name makes.
+
+    Raises:
+        SettingsError: It makes none.
+    """
     table = re.sub("[.-]", "_", topic).lower()
     if not _IDENTIFIER.match(table):
         raise SettingsError(

@@ -32,6 +32,7 @@ from topicledger.cli.checks import (
 )
 from topicledger.cli.connections import kafka_settings, staging_connection, warehouse_connection
 from topicledger.cli.declared import Declared, find_declared, only_one
+from topicledger.cli.infer import infer
 from topicledger.cli.scaffold import DAG_FILES, install_line, write_dag_files
 from topicledger.errors import TopicLedgerError
 from topicledger.kafka.client import client_log
@@ -133,6 +134,9 @@ def init(
         f"  3. topicledger check{'' if here else f' {dags_dir.absolute() / DAG_FILES[0]}'}\n"
         "  4. airflow dags unpause robust_kafka_etl_pipeline"
     )
+
+
+app.command()(infer)
 
 
 @app.command()

@@ -1,0 +1,96 @@
+"""`topicledger infer`: a topic's newest records to the DAG file that loads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from topicledger.airflow.ledger import KAFKA_CONN_ID, WAREHOUSE_CONN_ID, Ledger
+from topicledger.cli.connections import kafka_settings
+from topicledger.errors import SettingsError
+from topicledger.events.json_decoding import JsonDecoding
+from topicledger.inference.sample import Sample
+from topicledger.inference.source import dag_file
+from topicledger.kafka.sample import newest_records
+from topicledger.kafka.settings import KafkaSettings
+from topicledger.kafka.topic import TopicObserver
+from topicledger.pipeline import table_of
+from topicledger.retries import with_retries
+
+
+def infer(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The Kafka topic.")],
+    records: Annotated[int, typer.Option("--records", min=1, help="How many of its newest records to look at.")] = 1000,
+    table: Annotated[str | None, typer.Option("--table", help="The rows table; by default named as the topic.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", help="A new file; else it is printed.")] = None,
+    kafka: Annotated[str, typer.Option("--kafka", help="Id of the Kafka connection.")] = KAFKA_CONN_ID,
+    warehouse: Annotated[str, typer.Option("--warehouse", help="Id of the warehouse's.")] = WAREHOUSE_CONN_ID,
+) -> None:
+    """Write a DAG file for TOPIC from a sample of it: event type, key, format, with comments where it is unsure."""
+    # There is no declaration yet: of the ledger only the connection is asked for.
+    sample = read_sample(kafka_settings(Ledger("", kafka=kafka)), topic, records)
+    require_objects(sample, topic)
+    conn_ids = {"kafka": (kafka, KAFKA_CONN_ID), "warehouse": (warehouse, WAREHOUSE_CONN_ID)}
+    other = {argument: conn_id for argument, (conn_id, default) in conn_ids.items() if conn_id != default}
+    text = dag_file(sample, topic, table, other)
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise SettingsError(
+            f"{output} can't be written: {error.strerror or error}. Name a new file in a folder that is there",
+            code="output-not-writable",
+        ) from error
+    typer.echo(f"wrote   {output}\n\nNext: read it, then\n  topicledger check {output}")
+
+
+def read_sample(settings: KafkaSettings, topic: str, records: int) -> Sample:
+    """Look at the newest records of a topic, with a bar where somebody watches."""
+    sample = Sample(JsonDecoding().document)
+    with TopicObserver(settings, topic) as observer:
+        state = with_retries(f"describing {topic}", observer.state)
+    there = sum(marks.last_stable - marks.low for marks in state.partitions)
+    with _bar(f"reading {topic}", min(records, there)) as progress:
+        for chunk in newest_records(settings, state, records, f"{topic}_to_{table_of(topic)}.infer"):
+            sample.add(chunk.values, [chunk.key(index) for index in range(len(chunk.values))])
+            progress.update(progress.task_ids[0], completed=sample.records)
+    return sample
+
+
+def require_objects(sample: Sample, topic: str) -> None:
+    """Do nothing where there is something to infer from.
+
+    Raises:
+        SettingsError: The topic has no records, or they aren't JSON objects.
+    """
+    if not sample.records:
+        raise SettingsError(
+            f"topic {topic} has no record to read: produce some, or write the DAG file by hand (docs/own-pipeline.md)",
+            code="sample-empty",
+        )
+    if sample.root.fields:
+        return
+    raise SettingsError(
+        f"topic {topic}: of its {sample.records:,} newest records {sample.unreadable:,} aren't JSON objects, "
+        f"{sample.tombstones:,} are tombstones, and there is no field to declare. Look at one of them, such as with "
+        f"`kcat -C -t {topic} -o -1 -c 1`",
+        code="sample-without-objects",
+    )
+
+
+@contextmanager
+def _bar(doing: str, total: int) -> Iterator[Progress]:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        progress.add_task(doing, total=total)
+        yield progress
