@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from topicledger.errors import IntegrityError, RejectedRecord, RetriableError, SettingsError, TopicLedgerError
     from topicledger.event_fields import columns_of
     from topicledger.field_types import Digits, EpochMicros, EpochMillis, EpochSeconds
-    from topicledger.formats import Avro, Json, JsonSchema
+    from topicledger.formats import Avro, Json, JsonSchema, Protobuf
     from topicledger.pipeline import Check, Pipeline
 
 __version__ = "0.1.0"
@@ -31,6 +31,7 @@ __all__ = [
     "Json",
     "JsonSchema",
     "Pipeline",
+    "Protobuf",
     "RejectedRecord",
     "RetriableError",
     "SettingsError",
@@ -50,6 +51,7 @@ _MODULES = {
     "Avro": "formats",
     "Json": "formats",
     "JsonSchema": "formats",
+    "Protobuf": "formats",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from topicledger.errors import SettingsError
 
@@ -98,7 +98,83 @@ class Avro:
         return None if self.text is None else event_of_avro(self.text)
 
 
+@dataclass(frozen=True, slots=True)
+class Protobuf:
+    """A value is Confluent's framing, then a Protobuf message; the registry says which message of its schema.
+
+    Args:
+        message: Its full name, such as `shop.Order`, in `schema`; or its generated class, such as `orders_pb2.Order`.
+        schema: The absolute path of a descriptor set, which `protoc --include_imports --descriptor_set_out` writes.
+        framed: Whether there is a frame; without one no registry is asked.
+
+    Raises:
+        SettingsError: The file can't be read, or doesn't have the message; or the package's extra isn't installed.
+    """
+
+    is_text: ClassVar[bool] = False
+
+    message: str | type[Any]
+    schema: Path | None = None
+    framed: bool = True
+    descriptors: bytes | None = field(init=False, default=None, repr=False)
+    """The file's bytes, read once: what the declaration says doesn't change while it is used."""
+
+    def __post_init__(self) -> None:
+        message: object = self.message
+        generated = isinstance(message, type) and hasattr(message, "DESCRIPTOR")
+        if generated if self.schema is not None else not generated:
+            raise SettingsError(
+                f"format is Protobuf({message!r:.100}, schema={self.schema!r:.200}): name a message and the file that "
+                'has it, Protobuf("shop.Order", schema=Path(__file__).with_name("order.binpb")), or a generated class',
+                code="protobuf-declared-wrong",
+            )
+        if self.schema is not None:
+            object.__setattr__(self, "descriptors", schema_bytes(self.schema, "order.binpb"))
+            self.message_type()
+
+    @property
+    def asks_registry(self) -> bool:
+        """Whether a schema registry is asked for schemas."""
+        return self.framed
+
+    def message_type(self) -> type[Any]:
+        """The message's class."""
+        return (
+            self.message if isinstance(self.message, type) else self._read().message_of(self.message, self.descriptors)
+        )
+
+    def event_type(self) -> type[msgspec.Struct]:
+        """The event type that follows from the schema."""
+        event: type[msgspec.Struct] = self._read().event_of_protobuf(self.message, self.descriptors)
+        return event
+
+    def _read(self) -> Any:
+        try:
+            from topicledger import protobuf_schema
+        except ImportError as error:
+            raise SettingsError(
+                f"the protobuf library, which format=Protobuf(...) takes, can't be imported ({error}): "
+                "pip install 'topicledger[protobuf]'",
+                code="protobuf-missing",
+            ) from error
+        return protobuf_schema
+
+
 def schema_text(path: Path, example: str) -> str:
+    """Read a schema's file, a text.
+
+    Raises:
+        SettingsError: It can't be, or it isn't named by an absolute path.
+    """
+    try:
+        return schema_bytes(path, example).decode()
+    except UnicodeDecodeError as error:
+        raise SettingsError(
+            f"the schema file {path} can't be read, {error}: put it there in UTF-8", code="schema-file-unreadable"
+        ) from error
+
+
+def schema_bytes(path: Path, example: str) -> bytes:
     """Read a schema's file.
 
     Raises:
@@ -112,13 +188,12 @@ def schema_text(path: Path, example: str) -> str:
             code="schema-path-relative",
         )
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return path.read_bytes()
+    except OSError as error:
         raise SettingsError(
-            f"the schema file {path} can't be read, {error}: put it there, readable and in UTF-8",
-            code="schema-file-unreadable",
+            f"the schema file {path} can't be read, {error}: put it there, readable", code="schema-file-unreadable"
         ) from error
 
 
-Format = Json | JsonSchema | Avro
+Format = Json | JsonSchema | Avro | Protobuf
 """Every format there is."""

@@ -126,7 +126,7 @@ class Pipeline:
             )
         if not isinstance(self.format, Format):
             raise SettingsError(
-                f"topic {self.topic}: format is {self.format!r:.100}: use Json(), Avro() or JsonSchema()",
+                f"topic {self.topic}: format is {self.format!r:.100}: use Json(), Avro(), Protobuf() or JsonSchema()",
                 code="format-invalid",
             )
         self._derive("event", lambda: getattr(self.format, "event_type", lambda: None)())

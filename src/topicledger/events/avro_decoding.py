@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from topicledger.avro_schema import InvalidSchema, parse
-from topicledger.errors import RejectedRecord, SettingsError
+from topicledger.errors import RejectedRecord
 from topicledger.events.avro_reading import Malformed, Unresolved, reading
-from topicledger.events.framing import FRAME, not_framed, schema_id
+from topicledger.events.framing import FRAME, not_framed, registered, schema_id
 from topicledger.events.rejections import rejection, storable
 from topicledger.formats import Avro
 from topicledger.model.schemas import Schemas
@@ -71,15 +71,7 @@ class AvroDecoding:
         number = schema_id(value)
         if number is None:
             raise not_framed(value)
-        if self._registry is None:
-            raise SettingsError(
-                "the records' schemas are in a schema registry, and no connection of one was given: name it, "
-                'ledger_dag(..., registry="schema_registry_default")',
-                code="registry-not-given",
-            )
-        schema = self._registry(number)
-        if schema.kind != "AVRO":
-            return _refusing(f"schema {number} of the registry is no Avro schema but of kind {schema.kind}")
+        schema = registered(self._registry, number, "AVRO")
         try:
             return reading(parse(schema.text, schema.references), self._reader)
         except InvalidSchema as error:

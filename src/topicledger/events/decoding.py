@@ -9,7 +9,7 @@ from topicledger.errors import RejectedRecord
 from topicledger.events.avro_decoding import AvroDecoding
 from topicledger.events.envelopes import unwrapping
 from topicledger.events.json_decoding import FramedJsonDecoding, JsonDecoding
-from topicledger.formats import Avro, JsonSchema
+from topicledger.formats import Avro, JsonSchema, Protobuf
 from topicledger.model.schemas import Schemas
 from topicledger.pipeline import Pipeline
 
@@ -52,6 +52,10 @@ def open_decoding(pipeline: Pipeline, registry: Schemas | None) -> Decoding:
     declared = pipeline.format
     if isinstance(declared, Avro):
         return AvroDecoding(declared, registry)
+    if isinstance(declared, Protobuf):
+        from topicledger.events.protobuf_decoding import ProtobufDecoding  # its library may be missing
+
+        return ProtobufDecoding(declared, registry)
     if isinstance(declared, JsonSchema):
         return FramedJsonDecoding()
     return JsonDecoding(unwrapping(declared.envelope, pipeline.event) if declared.envelope else None)

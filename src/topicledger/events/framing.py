@@ -5,7 +5,8 @@ Serializers that were told to put a schema's GUID into a header instead send val
 
 from __future__ import annotations
 
-from topicledger.errors import RejectedRecord
+from topicledger.errors import RejectedRecord, SettingsError
+from topicledger.model.schemas import RegisteredSchema, Schemas
 
 FRAME = 5
 """Bytes of the frame."""
@@ -32,3 +33,28 @@ def not_framed(value: bytes) -> RejectedRecord:
         "not_framed",
         f"the value doesn't begin with the zero byte of Confluent's framing but with 0x{value[:1].hex()}{like}",
     )
+
+
+def registered(registry: Schemas | None, number: int, kind: str) -> RegisteredSchema:
+    """The schema that a value was written with.
+
+    Args:
+        registry: Gives it.
+        number: Its id.
+        kind: What it has to describe, in the registry's words.
+
+    Raises:
+        RejectedRecord: The registry doesn't have it, or it describes something else.
+        SettingsError: There is no registry.
+    """
+    if registry is None:
+        raise SettingsError(
+            "the records' schemas are in a schema registry, and no connection of one was given: name it, "
+            'ledger_dag(..., registry="schema_registry_default")',
+            code="registry-not-given",
+        )
+    schema = registry(number)
+    if schema.kind != kind:
+        sentence = f"schema {number} of the registry is no {kind.capitalize()} schema but of kind {schema.kind}"
+        raise RejectedRecord("unresolved_schema", sentence)
+    return schema

@@ -23,13 +23,13 @@ def rejection(value: bytes, error: Exception, *, by_event: bool = False) -> Reje
     """
     if isinstance(error, RejectedRecord):
         return error
-    if not value:
-        return RejectedRecord("empty_value", "the value has no bytes; a JSON object was expected")
     if type(error) is msgspec.ValidationError:
         # A ValueError or TypeError of the event's own code comes as one; where it says nothing, its type does.
         return RejectedRecord("invalid_event", storable(str(error)) or _raised(error.__cause__ or error))
     if by_event or not isinstance(error, _OF_THE_BYTES):
         return RejectedRecord("invalid_event", _raised(error))
+    if not value:
+        return RejectedRecord("empty_value", "the value has no bytes; a JSON object was expected")
     if isinstance(error, RecursionError):
         return RejectedRecord("too_deep", "the JSON document is nested too deeply to be decoded")
     if (framed := schema_id(value)) is not None:
