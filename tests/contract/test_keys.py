@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import psycopg
 import pytest
@@ -65,6 +68,48 @@ def test_a_key_of_two_columns(place: Place) -> None:
         a = load(warehouse, later).accounts
         assert (a.loaded, a.duplicates, a.conflicts) == (1, 2, 1)
     assert offsets(place) == ([0, 1, 2] if place.is_lake else [0, 1, 2, 6])
+
+
+COMPARED = tuple(replace(column, nullable=False) for column in COLUMNS if column.type not in ("float64", "json"))
+FIRST: dict[str, Any] = {
+    "amount": 1,
+    "name": "",
+    "note": "n",
+    "flag": True,
+    "at": dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC),
+    "day": dt.date(1, 1, 1),
+    "price": Decimal("0.000000001"),
+    "opens": dt.time(23, 59, 59, 999_999),
+    "photo": "\\x00ff",
+}
+OTHERS: dict[str, Any] = {
+    "amount": -1,
+    "name": " ",
+    "note": "N",
+    "flag": False,
+    "at": dt.datetime(9999, 12, 31, 23, 59, 58, tzinfo=dt.UTC),
+    "day": dt.date(1, 1, 2),
+    "price": Decimal("0.000000002"),
+    "opens": dt.time(23, 59, 59, 999_998),
+    "photo": "\\x00fe",
+}
+
+
+def test_a_key_of_every_type(place: Place) -> None:
+    """A key may have columns of any type but two: what differs in one of them is another row, in none a duplicate."""
+    names = tuple(column.name for column in COMPARED)
+    warehouse = place.ready(columns=COMPARED, key=names)
+    origin(warehouse)
+    different = [FIRST, *({**FIRST, name: other} for name, other in OTHERS.items())]
+    batch = Batch([OffsetRange(0, 0, 2 * len(different))], columns=COMPARED)
+    for offset, values in enumerate([*different, *different]):
+        batch.row(0, offset, 1, **values)
+    a = load(warehouse, batch).accounts
+    assert (a.loaded, a.duplicates, a.conflicts) == (len(different), len(different), 0)
+    if not place.is_lake:
+        later = Batch([OffsetRange(0, 20, 22)], columns=COMPARED, run="run-2")
+        a = load(warehouse, later.row(0, 20, 1, **FIRST).row(0, 21, 2, **FIRST)).accounts
+        assert (a.loaded, a.duplicates, a.conflicts) == (1, 1, 0)
 
 
 @pytest.mark.parametrize(
