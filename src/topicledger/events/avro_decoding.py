@@ -30,6 +30,8 @@ class AvroDecoding:
         self._reader = None if avro.text is None else parse(avro.text)
         self._registry = registry
         self._by_frame: dict[bytes, Callable[[bytes, int], Any]] = {}
+        # A value that one event type refuses is looked at once more: its datum needn't be read again.
+        self._refused: tuple[bytes | None, Any] = (None, None)
         self._datum = self._framed
         if self._reader is not None and not avro.framed:
             read = reading(self._reader)
@@ -37,12 +39,24 @@ class AvroDecoding:
 
     def decoder(self, event: type[E]) -> Callable[[bytes], E]:
         """What makes an event of a value, by the very rules that hold for JSON."""
-        datum, convert = self._datum, msgspec.convert
-        return lambda value: convert(datum(value), event)
+        read, convert = self._datum, msgspec.convert
+
+        def decode(value: bytes) -> E:
+            refused, datum = self._refused
+            if refused is not value:
+                datum = read(value)
+            try:
+                return convert(datum, event)
+            except msgspec.ValidationError:
+                self._refused = value, datum
+                raise
+
+        return decode
 
     def document(self, value: bytes) -> Any:
         """The datum, resolved to the reader's schema where there is one."""
-        return self._datum(value)
+        refused, datum = self._refused
+        return datum if refused is value else self._datum(value)
 
     def rejection(self, value: bytes, error: Exception, *, by_event: bool) -> RejectedRecord:
         """Say why a value isn't an event."""

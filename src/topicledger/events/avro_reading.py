@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
-from typing import Any
+from typing import Any, TypeVar
 
 from topicledger.avro_schema import NOTHING, Field, Type, logical_value
+
+_Any = TypeVar("_Any")
 
 Read = Callable[[bytes, int], tuple[Any, int]]
 """Gives a value and where it ends, of the bytes and where it begins."""
@@ -90,9 +92,11 @@ class _Reading:
     def _record(self, writer: Type, reader: Type | None) -> Read:
         key = (writer, reader)
         if key not in self._records:
-            fields: list[tuple[str, bool, Read]] = []
+            fields: list[tuple[str, Read]] = []
             wanted, defaults = ({}, {}) if reader is None else _wanted(writer, reader)
-            self._records[key] = _fields(fields, defaults)
+            # None of them has the name of a wanted one: that would be found by it, before any alias.
+            unwanted = [field.name for field in writer.fields if field.name not in wanted]
+            self._records[key] = _fields(fields, unwanted, defaults)
             for field in writer.fields:
                 to = wanted.get(field.name)
                 try:
@@ -100,7 +104,7 @@ class _Reading:
                 except Unresolved as error:
                     error.add_note(field.name)
                     raise
-                fields.append((to.name if to else field.name, to is not None, read))
+                fields.append((to.name if to else field.name, read))
         return self._records[key]
 
 
@@ -256,8 +260,12 @@ def _enum(writer: Type, reader: Type | None) -> Read:
     known = writer.symbols if reader is None else reader.symbols
     default = None if reader is None else reader.default
     symbols = [symbol if symbol in known else default for symbol in writer.symbols]
+    by_byte = _by_byte(symbols, None)
 
     def read(data: bytes, at: int) -> tuple[str, int]:
+        symbol = by_byte[data[at]]
+        if symbol is not None:
+            return symbol, at + 1
         index, at = _long(data, at)
         if not 0 <= index < len(symbols):
             raise Malformed(f"symbol {index} in it isn't one of {len(symbols)} of the writer's {writer}")
@@ -270,13 +278,19 @@ def _enum(writer: Type, reader: Type | None) -> Read:
 
 
 def _one_of(branches: Sequence[Read]) -> Read:
-    def read(data: bytes, at: int) -> tuple[Any, int]:
-        index, at = _long(data, at)
+    def other(data: bytes, behind: int) -> tuple[Any, int]:
+        index, at = _long(data, behind - 1)
         if not 0 <= index < len(branches):
             raise Malformed(f"branch {index} in it isn't one of {len(branches)} of the writer's union")
         return branches[index](data, at)
 
-    return read
+    by_byte = _by_byte(branches, other)
+    return lambda data, at: by_byte[data[at]](data, at + 1)
+
+
+def _by_byte(indexed: Sequence[_Any], other: _Any) -> Sequence[_Any]:
+    """What an index leads to, by the one byte that mostly is all of it."""
+    return [other if byte & 1 or byte > 127 or byte >> 1 >= len(indexed) else indexed[byte >> 1] for byte in range(256)]
 
 
 def _count(data: bytes, at: int) -> tuple[int, int]:
@@ -318,18 +332,18 @@ def _map(read_item: Read) -> Read:
     return read
 
 
-def _fields(fields: Sequence[tuple[str, bool, Read]], defaults: Mapping[str, Any]) -> Read:
+def _fields(fields: Sequence[tuple[str, Read]], unwanted: Sequence[str], defaults: Mapping[str, Any]) -> Read:
     def read(data: bytes, at: int) -> tuple[dict[str, Any], int]:
         record = {**defaults}
         name = ""
         try:
-            for name, is_wanted, read_field in fields:
-                value, at = read_field(data, at)
-                if is_wanted:
-                    record[name] = value
+            for name, read_field in fields:
+                record[name], at = read_field(data, at)
         except Exception as error:
             error.add_note(name)
             raise
+        for name in unwanted:
+            del record[name]
         return record, at
 
     return read
