@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from topicledger.errors import SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +32,20 @@ class Connection:
     password: str | None = field(default=None, repr=False)
     schema: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def require_known(self, known: Collection[str], kind: str) -> None:
+        """Do nothing where the Extra has no key but usable ones: what is mistyped, or weakens a promise, is refused.
+
+        Args:
+            known: The usable keys.
+            kind: Whose they are, for the message.
+
+        Raises:
+            SettingsError: It has another one.
+        """
+        if unknown := sorted(set(self.extra) - set(known)):
+            raise SettingsError(
+                f"connection {self.conn_id}: its Extra has {', '.join(unknown)}, which {kind} connections don't take "
+                f"here; usable are {', '.join(known)}",
+                code="extra-key-unknown",
+            )

@@ -277,7 +277,7 @@ def test_roots_that_cannot_be_used(url: str) -> None:
     ("changes", "message"),
     [
         ({"conn_type": "postgres"}, "is of type 'postgres', staging in S3 takes 'aws'"),
-        ({"extra": {"host": "x"}}, "its Extra has host, which staging in S3 doesn't take"),
+        ({"extra": {"host": "x"}}, "its Extra has host, which staging connections don't take here"),
         ({"extra": {"endpoint_url": "no address"}}, "Correct the connection: key, region, endpoint, bucket"),
     ],
 )

@@ -44,7 +44,7 @@ LOAD = (
     Mutant(
         "DuckDB's threads don't exclude each other",
         ("step 14", "guarantee 3"),
-        'self._touch(positions_table, "generation", " WHERE target = ?", (target,))',
+        'self.touch(positions_table, "generation", " WHERE target = ?", (target,))',
         "pass",
         ("test_a_second_load_of_the_same_process_is_kept_out",),
         within="DuckdbSession",

@@ -192,12 +192,11 @@ PLAN = (
         ("test_positions_are_added_once[duckdb]",),
     ),
     Mutant(
-        "two DuckDB planners may add the same positions",
-        ("step 4",),
-        'self._touch(version_table, "version")',
+        "two planners may add the same positions, where no key keeps them from it",
+        ("step 4", "guarantee 3"),
+        'self.touch(version_table, "version")',
         "pass",
         ("test_positions_added_by_two_at_once[duckdb]",),
-        within="DuckdbSession",
     ),
     Mutant(
         "a plan ends at the high watermark",

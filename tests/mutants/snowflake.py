@@ -8,7 +8,7 @@ SNOWFLAKE = (
     Mutant(
         "Snowflake loads without the update that loaders wait on",
         ("step 14", "guarantee 3"),
-        'self._touch(positions_table, "generation", " WHERE target = ?", (target,))',
+        'self.touch(positions_table, "generation", " WHERE target = ?", (target,))',
         "del positions_table, target",
         ("test_the_statements_of_a_load",),
         within="SnowflakeSession",
@@ -19,14 +19,6 @@ SNOWFLAKE = (
         'self._end_transaction() self.execute("BEGIN TRANSACTION")',
         'self.execute("BEGIN TRANSACTION")',
         ("test_the_statements_of_a_load",),
-    ),
-    Mutant(
-        "Snowflake's positions are added without the update that planners wait on",
-        ("step 4", "guarantee 3"),
-        'self._touch(version_table, "version")',
-        "del version_table",
-        ("test_the_statements_of_planning",),
-        within="SnowflakeSession",
     ),
     Mutant(
         "Snowflake commits another transaction than it locked in",

@@ -151,13 +151,7 @@ def _require_usable(connection: Connection) -> None:
             "it, or name another one",
             code="staging-connection-type",
         )
-    unknown = sorted(set(connection.extra) - {*EXTRA, *_OF_A_WAREHOUSE})
-    if unknown:
-        raise SettingsError(
-            f"connection {connection.conn_id}: its Extra has {', '.join(unknown)}, which staging in S3 doesn't take; "
-            f"usable are {', '.join(EXTRA)}",
-            code="extra-key-unknown",
-        )
+    connection.require_known((*EXTRA, *_OF_A_WAREHOUSE), "staging")
 
 
 class _Written:

@@ -24,6 +24,7 @@ from topicledger.pipeline import Pipeline
 from topicledger.warehouse.contract import Audit, Warehouse
 from topicledger.warehouse.duckdb.errors import commit_failed, failed, out_of_memory
 from topicledger.warehouse.sql.dialect import DUCKDB, quoted
+from topicledger.warehouse.sql.session import WritingSession
 from topicledger.warehouse.sql.staged_batches import StagedBatches, not_parsed
 from topicledger.warehouse.sql.tables import Tables
 from topicledger.warehouse.sql.warehouse import SqlWarehouse
@@ -81,13 +82,7 @@ def duckdb_file(settings: Connection, pipeline: Pipeline) -> Warehouse:
     require_schema(settings, pipeline, path.stem)
     # A field of the connection's form that was left empty is stored as one without a value.
     settings = replace(settings, extra={key: value for key, value in settings.extra.items() if value})
-    unknown = sorted(set(settings.extra) - set(_EXTRA))
-    if unknown:
-        raise SettingsError(
-            f"connection {settings.conn_id}: its Extra has {', '.join(unknown)}, which DuckDB connections don't "
-            f"take here; usable is {', '.join(_EXTRA)}",
-            code="extra-key-unknown",
-        )
+    settings.require_known(_EXTRA, "DuckDB")
 
     def asked(_tables: Tables, _create: bool) -> Audit:
         # The log that DuckDB writes ahead lies beside the file.
@@ -117,7 +112,7 @@ def require_schema(settings: Connection, pipeline: Pipeline, database: str = "te
         )
 
 
-class DuckdbSession:
+class DuckdbSession(WritingSession):
     """Implements `topicledger.warehouse.sql.session.Session` over one connection to one file."""
 
     def __init__(self, settings: Connection, path: Path, memory: Memory | None = None, *, create: bool) -> None:
@@ -154,40 +149,16 @@ class DuckdbSession:
         """Open a transaction that reads one state."""
         self.begin()
 
-    def begin_load(self) -> None:
-        """Do nothing: temporary tables are the connection's own, so the transaction begins at `lock`."""
-
     def label(self, batch_id: str) -> None:
         """Do nothing: there is no server that would show it."""
 
     def lock_creation(self) -> None:
         """Do nothing: of two that create the same table, one conflicts."""
 
-    def lock_new_positions(self, version_table: str) -> None:
-        """Write the version's row, so that another thread conflicts; processes exclude each other anyway."""
-        self._touch(version_table, "version")
-
     def lock(self, positions_table: str, target: str) -> None:
         """Begin the transaction and write the target's position rows, so that another thread conflicts."""
         self.begin()
-        self._touch(positions_table, "generation", " WHERE target = ?", (target,))
-
-    def _touch(self, table: str, column: str, where: str = "", values: Sequence[Any] = ()) -> None:
-        # There and back: DuckDB skips an update that changes nothing, and then nobody conflicts with it.
-        for sign in "+-":
-            self.execute(f"UPDATE {table} SET {column} = {column} {sign} 1{where}", values)  # noqa: S608 - constants
-
-    def savepoint(self) -> None:
-        """Do nothing: there are no savepoints."""
-
-    def undo(self) -> bool:
-        """Roll back, and begin again."""
-        self.execute("ROLLBACK")
-        self.execute("BEGIN TRANSACTION")
-        return False
-
-    def check_deferred(self) -> None:
-        """Do nothing: no constraint is deferred."""
+        self.touch(positions_table, "generation", " WHERE target = ?", (target,))
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows."""

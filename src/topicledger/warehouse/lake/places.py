@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from topicledger.connection import Connection
@@ -24,7 +23,7 @@ def s3_bucket(settings: Connection, pipeline: Pipeline) -> Warehouse:
     """
     from topicledger.warehouse.lake.s3_store import EXTRA, S3Store
 
-    _require_known(settings, (*EXTRA, *scratch.EXTRA), "S3")
+    settings.require_known((*EXTRA, *scratch.EXTRA), "S3")
     return Lake(settings, S3Store(settings), pipeline)
 
 
@@ -34,7 +33,7 @@ def local_folder(settings: Connection, pipeline: Pipeline) -> Warehouse:
     Raises:
         SettingsError: A field can't work.
     """
-    _require_known(settings, ("path", *scratch.EXTRA), "folder")
+    settings.require_known(("path", *scratch.EXTRA), "folder")
     path = Path(str(settings.extra.get("path") or "")).expanduser()
     if not path.is_absolute() or _PATTERN & set(str(path)):
         raise SettingsError(
@@ -43,13 +42,3 @@ def local_folder(settings: Connection, pipeline: Pipeline) -> Warehouse:
             code="lake-path-invalid",
         )
     return Lake(settings, FolderStore(settings.conn_id, path), pipeline)
-
-
-def _require_known(settings: Connection, known: Iterable[str], kind: str) -> None:
-    unknown = sorted(set(settings.extra) - set(known))
-    if unknown:
-        raise SettingsError(
-            f"connection {settings.conn_id}: its Extra has {', '.join(unknown)}, which {kind} connections don't take "
-            f"here; usable are {', '.join(known)}",
-            code="extra-key-unknown",
-        )

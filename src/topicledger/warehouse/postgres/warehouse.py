@@ -30,33 +30,31 @@ from topicledger.warehouse.sql.warehouse import SqlWarehouse
 OLDEST_SERVER = 150000
 """PostgreSQL 15, the first whose COPY compares the header's names with the table's."""
 
-_EXTRA = frozenset(
-    [
-        "sslmode",
-        "sslrootcert",
-        "sslcert",
-        "sslkey",
-        "sslpassword",
-        "sslcrl",
-        "sslcrldir",
-        "sslnegotiation",
-        "ssl_min_protocol_version",
-        "ssl_max_protocol_version",
-        "channel_binding",
-        "require_auth",
-        "gssencmode",
-        "krbsrvname",
-        "target_session_attrs",
-        "load_balance_hosts",
-        "connect_timeout",
-        "keepalives",
-        "keepalives_idle",
-        "keepalives_interval",
-        "keepalives_count",
-        "tcp_user_timeout",
-        "hostaddr",
-        "options",
-    ]
+_EXTRA = (
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "sslpassword",
+    "sslcrl",
+    "sslcrldir",
+    "sslnegotiation",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+    "channel_binding",
+    "require_auth",
+    "gssencmode",
+    "krbsrvname",
+    "target_session_attrs",
+    "load_balance_hosts",
+    "connect_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "tcp_user_timeout",
+    "hostaddr",
+    "options",
 )
 _DEFAULTS = {
     "connect_timeout": 10,
@@ -84,13 +82,7 @@ _CREATION_LOCK = 0x746F7069636C6467
 
 def postgres(settings: Connection, pipeline: Pipeline) -> Warehouse:
     """The pipeline's tables in a PostgreSQL database. Nothing is connected to yet."""
-    unknown = sorted(set(settings.extra) - _EXTRA)
-    if unknown:
-        raise SettingsError(
-            f"connection {settings.conn_id}: its Extra has {', '.join(unknown)}, which PostgreSQL connections "
-            f"don't take here; usable are {', '.join(sorted(_EXTRA))}",
-            code="extra-key-unknown",
-        )
+    settings.require_known(_EXTRA, "PostgreSQL")
 
     def asked(tables: Tables, create: bool) -> Audit:
         with closing(PostgresSession(settings, pipeline.key_columns)) as session:

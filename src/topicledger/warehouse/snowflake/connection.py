@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +79,7 @@ def checked_extra(settings: Connection) -> Mapping[str, Any]:
         SettingsError: A key is unknown, or one is missing that no session can do without.
     """
     given = {key.removeprefix(_PREFIX): value for key, value in settings.extra.items() if value not in (None, "")}
-    unknown = sorted(set(given) - set(EXTRA))
-    if unknown:
-        raise SettingsError(
-            f"connection {settings.conn_id}: its Extra has {', '.join(unknown)}, which Snowflake connections don't "
-            f"take here; usable are {', '.join(EXTRA)}",
-            code="extra-key-unknown",
-        )
+    replace(settings, extra=given).require_known(EXTRA, "Snowflake")
     missing = [key for key in ("account", "database", "warehouse") if key not in given]
     if missing:
         raise SettingsError(

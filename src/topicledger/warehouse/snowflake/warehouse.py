@@ -27,6 +27,7 @@ from topicledger.warehouse.snowflake.connection import arguments, checked_extra
 from topicledger.warehouse.snowflake.errors import commit_failed, connecting_failed, failed
 from topicledger.warehouse.snowflake.files import copy_into, parts
 from topicledger.warehouse.sql.dialect import SNOWFLAKE
+from topicledger.warehouse.sql.session import WritingSession
 from topicledger.warehouse.sql.tables import Tables
 from topicledger.warehouse.sql.warehouse import SqlWarehouse
 
@@ -58,7 +59,7 @@ def snowflake_account(settings: Connection, pipeline: Pipeline) -> Warehouse:
     return SqlWarehouse(pipeline, dialect, connect, asked)
 
 
-class SnowflakeSession:
+class SnowflakeSession(WritingSession):
     """Implements `topicledger.warehouse.sql.session.Session` over one session.
 
     Args:
@@ -91,9 +92,6 @@ class SnowflakeSession:
         A ledger row is read before the books, and no row is ever deleted: books have what a row says that was seen.
         """
 
-    def begin_load(self) -> None:
-        """Do nothing: DDL commits, so the transaction begins at `lock`."""
-
     def label(self, batch_id: str) -> None:
         """Give all statements that follow a query tag with the batch in it."""
         self.execute(f"ALTER SESSION SET QUERY_TAG = 'topicledger {batch_id}'")
@@ -102,28 +100,12 @@ class SnowflakeSession:
         """End the transaction, as the DDL that follows would: each statement stands for itself, and may be repeated."""
         self._end_transaction()
 
-    def lock_new_positions(self, version_table: str) -> None:
-        """Write the version's row: inserts don't wait for each other, updates of one row do."""
-        self._touch(version_table, "version")
-
     def lock(self, positions_table: str, target: str) -> None:
         """Begin the transaction with an update of the target's position rows, which waits for other loaders."""
         self._end_transaction()
         self.execute("BEGIN TRANSACTION")
-        self._touch(positions_table, "generation", " WHERE target = ?", (target,))
+        self.touch(positions_table, "generation", " WHERE target = ?", (target,))
         self._transaction = self._current_transaction()
-
-    def savepoint(self) -> None:
-        """Do nothing: there are no savepoints."""
-
-    def undo(self) -> bool:
-        """Roll back, and begin again."""
-        self.execute("ROLLBACK")
-        self.execute("BEGIN TRANSACTION")
-        return False
-
-    def check_deferred(self) -> None:
-        """Do nothing: the only constraint that it enforces is NOT NULL, at once."""
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows."""
@@ -192,11 +174,6 @@ class SnowflakeSession:
             self.execute(f"CREATE TEMPORARY STAGE {self._stage}")
         quoted = path.replace("\\", "\\\\").replace("'", "\\'")
         self.execute(f"PUT 'file://{quoted}' @{self._stage}/{table} AUTO_COMPRESS = FALSE")
-
-    def _touch(self, table: str, column: str, where: str = "", values: Sequence[Any] = ()) -> None:
-        # There and back: an update that changes nothing may be skipped, and then nobody waits for it.
-        for sign in "+-":
-            self.execute(f"UPDATE {table} SET {column} = {column} {sign} 1{where}", values)  # noqa: S608 - constants
 
     def _current_transaction(self) -> str | None:
         ((found,),) = self.query("SELECT CURRENT_TRANSACTION()")

@@ -8,7 +8,7 @@ from typing import Literal
 from topicledger.columns import sql_type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """One warehouse's SQL, where it isn't the others'. But for the default schema nothing here comes from a user.
 
@@ -43,26 +43,26 @@ class Dialect:
 
     warehouse: Literal["postgres", "duckdb", "snowflake"]
     default_schema: str
-    upper_case: bool
+    upper_case: bool = False
     mark: str
-    temp_schema: str
-    temp_options: str
+    temp_schema: str = ""
+    temp_options: str = ""
     keys: bool
-    ddl_commits: bool
+    ddl_commits: bool = False
     decode_base64: str
     to_json: str
     from_json: str
     clock: str
     micros: str
-    ignore_repeat: str
-    distinct_offsets: str
-    offset_blocks: str
-    share: str
-    statistics: str
+    ignore_repeat: str = ""
+    distinct_offsets: str = ""
+    offset_blocks: str = ""
+    share: str = ""
+    statistics: str = ""
     applied_ranges: str
     stand_ins_query: str
     columns_query: str
-    unique_query: str
+    unique_query: str = ""
     schema_query: str
 
     def name(self, identifier: str) -> str:
@@ -81,21 +81,16 @@ class Dialect:
 POSTGRES = Dialect(
     warehouse="postgres",
     default_schema="public",
-    upper_case=False,
     mark="%s",
     temp_schema="pg_temp",
     temp_options=" ON COMMIT DROP",
     keys=True,
-    ddl_commits=False,
     decode_base64="decode({}, 'base64')",
     to_json="CAST({} AS jsonb)",
     from_json="CAST({} AS text)",
     clock="clock_timestamp()",
     micros="CAST(extract(epoch FROM {}) * 1000000 AS bigint)",
     ignore_repeat=" ON CONFLICT DO NOTHING",
-    distinct_offsets="",
-    offset_blocks="",
-    share="",
     statistics="ANALYZE {} ({})",
     applied_ranges="""
         SELECT b.topic_id, CAST(e ->> 0 AS integer) AS partition, CAST(e ->> 1 AS bigint) AS first,
@@ -131,23 +126,18 @@ POSTGRES = Dialect(
 DUCKDB = Dialect(
     warehouse="duckdb",
     default_schema="main",
-    upper_case=False,
     mark="?",
     temp_schema="temp",
-    temp_options="",
     keys=False,  # a kill while an index is replayed is DuckDB's weak spot; anti-joins do without
-    ddl_commits=False,
     decode_base64="from_base64({})",
     to_json="CAST({} AS JSON)",
     from_json="CAST({} AS VARCHAR)",
     clock="get_current_timestamp()",
     micros="epoch_us({})",
-    ignore_repeat="",
     # A bit for each of 64 offsets: a tenth of the time of COUNT(DISTINCT), and next to no memory.
     distinct_offsets="bit_count(bit_or(CAST(1 AS UBIGINT) << CAST(s._kafka_offset & 63 AS UBIGINT)))",
     offset_blocks=", s._kafka_offset >> 6",
     share="hash({key}) % {shares} = {share}",
-    statistics="",
     applied_ranges="""
         SELECT topic_id, r[1] AS partition, r[2] AS first, r[3] AS past
         FROM (SELECT topic_id, unnest(CAST(applied AS BIGINT[][])) AS r FROM {batches} WHERE target = ?)""",
@@ -161,7 +151,6 @@ DUCKDB = Dialect(
                NOT c.is_nullable, c.column_default IS NOT NULL
         FROM duckdb_columns() c JOIN duckdb_tables() t ON t.table_oid = c.table_oid AND t.database_oid = c.database_oid
         WHERE c.database_name = current_database() AND c.schema_name = ?""",
-    unique_query="",
     schema_query=("SELECT 1 FROM duckdb_schemas() WHERE database_name = current_database() AND schema_name = ?"),
 )
 
@@ -170,8 +159,6 @@ SNOWFLAKE = Dialect(
     default_schema="PUBLIC",
     upper_case=True,
     mark="?",
-    temp_schema="",
-    temp_options="",
     keys=False,  # they would be written down and not enforced
     ddl_commits=True,
     decode_base64="BASE64_DECODE_BINARY({})",
@@ -179,11 +166,7 @@ SNOWFLAKE = Dialect(
     from_json="TO_JSON({})",
     clock="CAST(CURRENT_TIMESTAMP() AS TIMESTAMP_TZ)",
     micros="DATE_PART(EPOCH_MICROSECOND, {})",
-    ignore_repeat="",
     distinct_offsets="COUNT(DISTINCT s._kafka_offset)",
-    offset_blocks="",
-    share="",
-    statistics="",
     applied_ranges="""
         SELECT b.topic_id, CAST(f.value[0] AS NUMBER(38,0)) AS partition, CAST(f.value[1] AS NUMBER(38,0)) AS first,
                CAST(f.value[2] AS NUMBER(38,0)) AS past
@@ -203,7 +186,6 @@ SNOWFLAKE = Dialect(
         FROM information_schema.columns c
         JOIN information_schema.tables t ON t.table_schema = c.table_schema AND t.table_name = c.table_name
         WHERE c.table_schema = ? AND t.table_type = 'BASE TABLE'""",
-    unique_query="",
     schema_query="SELECT 1 FROM information_schema.schemata WHERE schema_name = ?",
 )
 

@@ -95,3 +95,31 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Roll back what is open, then disconnect. It never raises; a repeat does nothing."""
+
+
+class WritingSession(Session):
+    """A session where a row is locked by writing it alone, without savepoints and without constraints that wait."""
+
+    def begin_load(self) -> None:
+        """Do nothing: temporary tables are the session's, not a transaction's, so the transaction begins at `lock`."""
+
+    def lock_new_positions(self, version_table: str) -> None:
+        """Write the version's row: inserts don't hinder each other, updates of one row do."""
+        self.touch(version_table, "version")
+
+    def touch(self, table: str, column: str, where: str = "", values: Sequence[Any] = ()) -> None:
+        """Write a number of some rows there and back: an update that changes nothing may be skipped."""
+        for sign in "+-":
+            self.execute(f"UPDATE {table} SET {column} = {column} {sign} 1{where}", values)  # noqa: S608 - constants
+
+    def savepoint(self) -> None:
+        """Do nothing: there are no savepoints."""
+
+    def undo(self) -> bool:
+        """Roll back, and begin again."""
+        self.execute("ROLLBACK")
+        self.execute("BEGIN TRANSACTION")
+        return False
+
+    def check_deferred(self) -> None:
+        """Do nothing: what is enforced is enforced at once."""
