@@ -43,6 +43,11 @@ def test_a_tampered_download_is_refused_and_not_kept(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_archive_keeps_its_own_ending() -> None:
+    """What is no jar has classifier and packaging behind its version, and in its name."""
+    assert LockedJar("org.example:app:1.0:all:tar.gz", "").file_name == "app-1.0-all.tar.gz"
+
+
 def test_a_jar_is_downloaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second use takes the jar from the cache."""
     asked = serve(monkeypatch, GOOD)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -18,7 +19,7 @@ from confluent_kafka.schema_registry.json_schema import JSONSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from devstack.registry import Registry
-from tests.support.avro import field, logical, record, schema_file
+from tests.support.avro import field, logical, record, schema_file, written
 from tests.support.looking import query
 from tests.support.records import Record
 from tests.support.steps import Case, run_steps
@@ -134,3 +135,24 @@ def test_a_registry_that_is_down_leaves_nothing_behind(
         run_steps(down)
     assert orders.staged_files() == []
     assert run_steps(orders).accounts.loaded == 3
+
+
+@pytest.mark.parametrize("staging_format", ["csv", "parquet"])
+def test_numbers_that_json_doesnt_have_stay_what_they_are(
+    staging_format: Literal["csv", "parquet"], case: Case, tmp_path: Path
+) -> None:
+    """NaN and both infinities of a double arrive in a float64 column, by either format of staged files."""
+    schema = record(field("id", "long"), field("number", "double"))
+    numbers = [1.5, math.nan, math.inf, -math.inf]
+    pipeline = Pipeline(
+        case.topic,
+        key="id",
+        table="numbers",
+        format=Avro(schema=schema_file(tmp_path, schema), framed=False),
+        staging_dir=case.pipeline.staging_dir,
+        staging_format=staging_format,
+    )
+    case.send(Record(written(schema, {"id": n, "number": number})) for n, number in enumerate(numbers))
+    run_steps(dataclasses.replace(case, pipeline=pipeline))
+    rows = query(case.place, "SELECT number FROM numbers ORDER BY id")
+    assert [repr(number) for (number,) in rows] == [repr(number) for number in numbers]
