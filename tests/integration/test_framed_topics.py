@@ -16,14 +16,17 @@ import pytest
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.schema_registry.json_schema import JSONSerializer
+from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
+from google.protobuf.message_factory import GetMessageClass
 
 from devstack.registry import Registry
 from tests.support.avro import field, logical, record, schema_file, written
 from tests.support.looking import query
+from tests.support.protobuf import compiled
 from tests.support.records import Record
 from tests.support.steps import Case, run_steps
-from topicledger import Avro, JsonSchema, Pipeline, retries
+from topicledger import Avro, JsonSchema, Pipeline, Protobuf, retries
 from topicledger.connection import Connection
 from topicledger.errors import RetriableError
 
@@ -88,6 +91,29 @@ def test_versions_of_a_schema_become_rows_of_one_table(
     assert rows == [(n, None if n < 5 else f'{{"id":{n}}}') for n in range(10)]
     reasons = query(case.place, f"SELECT reason FROM {case.pipeline.dead_letter_table} ORDER BY reason")
     assert reasons == [("not_framed",), ("unknown_schema",)]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_protobuf_messages_become_rows(
+    processes: int, orders: Case, client: SchemaRegistryClient, tmp_path: Path
+) -> None:
+    """The declared message as Confluent's serializer writes it; others of the schema, known by it, are dead letters."""
+    form = Protobuf("shop.Customer", schema=compiled(tmp_path, "shop"))
+    case = orders.changed(format=form, event=None, columns=None, key="name", reading_processes=processes)
+    customer = form.message_type()
+    order: Any = GetMessageClass(customer.DESCRIPTOR.file.message_types_by_name["Order"])
+    at = SerializationContext(case.topic, MessageField.VALUE)
+    sent = [*(customer(name=str(n)) for n in range(4)), order(order_id="a"), order.Refund(order_id="b")]
+    serializers = {kind: ProtobufSerializer(kind, client, {"use.deprecated.format": False}) for kind in map(type, sent)}
+    case.send(Record(serializers[type(one)](one, at), partition=n % 2) for n, one in enumerate(sent))
+    accounts = run_steps(case).accounts
+    assert (accounts.records, accounts.loaded, accounts.dead_letters) == (6, 4, 2)
+    assert query(case.place, f"SELECT name, email FROM {case.pipeline.table} ORDER BY name") == [
+        (str(n), None) for n in range(4)
+    ]
+    letters = query(case.place, f"SELECT reason, error FROM {case.pipeline.dead_letter_table} ORDER BY error")
+    assert [reason for reason, _ in letters] == ["another_message"] * 2
+    assert "the message shop.Order.Refund; shop.Customer was expected" in letters[0][1] + letters[1][1]
 
 
 def test_json_behind_a_frame_becomes_rows(orders: Case, client: SchemaRegistryClient) -> None:

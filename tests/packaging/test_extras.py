@@ -19,6 +19,8 @@ from topicledger.cli.scaffold import DAG_FILES
 
 pytestmark = pytest.mark.slow
 
+PROTOBUF = ("topicledger.protobuf_schema", "topicledger.events.protobuf_")
+
 EXTRAS: dict[str, list[str]] = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]
 
 # Runs in the environment: which modules import, and which not for want of what; and by which names what is imported.
@@ -96,12 +98,12 @@ def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
 
 
 def test_the_core_has_no_driver(core: Looked) -> None:
-    """Without extras none of their distributions is installed; but the command and warehouses all imports."""
+    """Without extras none of their distributions is installed; but the command, warehouses and Protobuf all imports."""
     assert "/venv/" in core.root
     wanted = {driver for extra in EXTRAS for driver in drivers(extra)}
     assert wanted & set(core.packages) == set()
     command = {"topicledger.__main__", "topicledger.cli.chosen", "topicledger.cli.app"}
-    places = ("topicledger.warehouse.", "topicledger.s3.", "topicledger.staged_files.s3")
+    places = ("topicledger.warehouse.", "topicledger.s3.", "topicledger.staged_files.s3", *PROTOBUF)
     assert [module for module in core.missing if module not in command and not module.startswith(places)] == []
     assert {"connect", "contract", "sql_warehouse"} & {module.rpartition(".")[2] for module in core.missing} == set()
 

@@ -126,6 +126,7 @@ def test_unknown_fields_are_those_of_the_row() -> None:
     assert CHANGES.chunk([change("c", None, {"id": "1", "more": 2})]).unknown_fields == 1
 
 
+@pytest.mark.fault(166, "dead letter")
 @pytest.mark.parametrize(
     ("judge", "value", "reason", "says"),
     [

@@ -277,6 +277,7 @@ BAD: list[tuple[str, bytes | Make, str, str]] = [
 ]
 
 
+@pytest.mark.fault(165, "dead letter")
 @pytest.mark.parametrize(("make", "reason", "says"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
 def test_bad_bytes_are_dead_letters(judge: Judge, order: type[Any], make: bytes | Make, reason: str, says: str) -> None:
     """Each kind has its reason and a sentence that says what and where, and costs its own record only."""
@@ -327,6 +328,7 @@ def registry() -> Registry:
     return Registry()
 
 
+@pytest.mark.fault(164, "dead letter")
 @pytest.mark.parametrize("name", ["shop.Order", "shop.Order.Refund", "shop.Customer"])
 def test_a_framed_message_is_the_one_that_its_indexes_name(
     shop: Path, order: type[Any], registry: Registry, name: str

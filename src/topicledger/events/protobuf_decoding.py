@@ -41,7 +41,7 @@ class ProtobufDecoding:
     def decoder(self, event: type[E]) -> Callable[[bytes], E]:
         """What makes an event of a value."""
         document, convert = self.document, msgspec.convert
-        return lambda value: convert(document(value), event, str_keys=True)
+        return lambda value: convert(document(value), event)
 
     def document(self, value: bytes) -> dict[str, Any]:
         """The message's values."""
