@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
-from tests.support import example_topics
+from devstack.registry import Registry
+from tests.support import avro, example_topics
 from tests.support.command import Command, problems
 from tests.support.places import duckdb_file
 from tests.support.records import Record, produce, sign_ups
@@ -66,8 +70,18 @@ def inferred(command: Command, topics: Topics, records: Iterable[Record], *optio
                 "hardly a record has are kept together, in the column _unknown_fields.",
             ],
         ),
+        (
+            lambda: example_topics.changes(400),
+            [
+                '    op: Literal["c", "d", "u"] = msgspec.field(name="__op")',
+                '    ts_ms: EpochMillis = msgspec.field(name="__ts_ms")',
+                "    balance: Annotated[Decimal, Digits(18, 2)] | None  # null in",
+                "# key: unique together; id alone repeats in",
+                'key=("id", "source_lsn"), format=Json(envelope="debezium")',
+            ],
+        ),
     ],
-    ids=["sign-ups", "orders", "clicks"],
+    ids=["sign-ups", "orders", "clicks", "changes"],
 )
 def test_what_it_writes_takes_the_sample(
     command: Command, topics: Topics, records: Callable[[], Iterable[Record]], lines: list[str]
@@ -105,3 +119,28 @@ def test_what_it_can_not_do(command: Command, topics: Topics) -> None:
     ran = command("infer", topic, "--output", "there.py")
     assert (ran.status, Path("there.py").read_text()) == (1, "mine")
     assert "there.py can't be written: File exists. Name a new file" in ran.err
+
+
+@pytest.mark.slow
+def test_the_registry_says_what_framed_records_are(command: Command, topics: Topics, schema_registry: Registry) -> None:
+    """Avro is declared as such, with its own types; without the registry's connection the next step is to define it."""
+    schema = avro.record(
+        avro.field("id", "long"), avro.field("total", avro.logical("bytes", "decimal", precision=9, scale=2))
+    )
+    topic = unique_topic()
+    topics.create(topic, 1)
+    with SchemaRegistryClient({"url": schema_registry.url}) as client:
+        number = client.register_schema(f"{topic}-value", Schema(json.dumps(schema), "AVRO"))
+    produce(
+        topics.bootstrap,
+        topic,
+        [Record(avro.framed(schema, {"id": n, "total": Decimal(n)}, number), b"%d" % n) for n in range(20)],
+    )
+    command.connect_kafka({"bootstrap.servers": topics.bootstrap})
+    assert "connection schema_registry_default is not defined" in command("infer", topic).err
+    command.connect("own_registry", {"conn_type": "http", "host": schema_registry.url})
+    ran = command("infer", topic, "--registry", "own_registry")
+    assert (ran.status, ran.err) == (0, "")
+    assert "    total: Annotated[Decimal, Digits(18, 2)]\n" in ran.out
+    assert 'key="id", format=Avro())' in ran.out
+    assert 'schedule="@hourly", registry="own_registry")' in ran.out

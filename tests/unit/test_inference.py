@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.docs.pages import ROOT
+from tests.support import avro
 from topicledger.airflow.ledger import noted_ledgers
+from topicledger.events.avro_decoding import AvroDecoding
 from topicledger.events.json_decoding import JsonDecoding
 from topicledger.events.judge import Judge
+from topicledger.formats import Avro
+from topicledger.inference.formats import framed_with, of_json
 from topicledger.inference.sample import Sample
 from topicledger.inference.source import dag_file
 from topicledger.pipeline import Pipeline
@@ -110,6 +117,7 @@ def test_whatever_the_documents_the_type_holds_them(documents: list[dict[str, An
         ("str  # 13 values, too many for a Literal", "country", [*"ABCDEFGHIJKLM"]),
         ("Any  # 50 whole numbers and 50 texts", "x", [1, "a"]),
         ("Any  # 50 true or false and 50 whole numbers", "x", [True, 1]),
+        ("Any  # EpochMillis but for 50", "at", [*range(1_767_225_600_000, 1_767_225_600_009), "soon"]),
         ("list[int]", "xs", [[1], []]),
         ("list[int | None]", "xs", [[1, None]]),
         ("list[Any]  # always empty", "xs", [[]]),
@@ -237,6 +245,7 @@ def test_objects_are_classes() -> None:
             [b"x", None],
             "# The record's key isn't in the value: it is kept, in the column _kafka_key.",
         ),
+        ([{"a": n} for n in range(99)], [b"?", *(b"%d" % n for n in range(1, 99))], "and the record's key"),
         ([{"id": 1}, {}], None, "# no key: "),
         ([{"id": 1}, {"id": None}], None, "# no key: "),
     ],
@@ -262,10 +271,71 @@ def test_what_is_no_object_is_counted() -> None:
     sample = sample_of([b'{"a": 1}', b"{", b"[1]", b"\xff", None])
     assert (sample.records, sample.objects, sample.unreadable, sample.tombstones) == (5, 1, 3, 1)
     source = dag_file(sample, "orders", "sales.orders", {"kafka": "other"})
-    assert "# 3 of 5 records aren't JSON objects: they become dead letters.\n" in source
+    assert "# 3 of 5 records aren't objects: they become dead letters.\n" in source
     assert "# 1 of 5 records are tombstones: counted, not loaded.\n" in source
     assert 'table="sales.orders"' in source
     assert 'ledger_dag(ORDERS, schedule="@hourly", kafka="other")' in source
+
+
+def test_formats_are_told_apart() -> None:
+    """By most of the records: plain JSON, Kafka Connect's envelope, Debezium's with or without that, and framing."""
+    row = {"id": 1, "name": "a"}
+    change = {"before": None, "after": row, "source": {"lsn": 7, "file": None}, "op": "c", "ts_ms": 1}
+    for document, source, asked in (
+        (row, "", ()),
+        ({"schema": None, "payload": row}, 'Json(envelope="connect")', ()),
+        (change, 'Json(envelope="debezium")', ("__op", "__source_lsn", "__ts_ms")),
+        ({"schema": {}, "payload": change}, 'Json(envelope="debezium")', ("__op", "__source_lsn", "__ts_ms")),
+    ):
+        values = [json.dumps(document).encode(), b"{", json.dumps(document).encode(), None]
+        assert framed_with(values) is None
+        assert of_json(values)[1:] == (source, asked)
+    assert framed_with([b"\0\0\0\0\7x", b"{}", b"\0\0\0\0\x08y", None]) == b"\0\0\0\0\x08y"
+    assert framed_with([b"{}", b"[]", b"\0\0\0\0\x08y"]) is None
+
+
+def test_avro_has_types_of_its_own() -> None:
+    """Decimals, times and ids of Avro are fields of these types, whatever their values; the judge takes them all."""
+    schema = avro.record(
+        avro.field("id", avro.logical("string", "uuid")),
+        avro.field("total", avro.logical("bytes", "decimal", precision=9, scale=2)),
+        avro.field("at", avro.logical("long", "timestamp-millis")),
+        avro.field("day", ["null", avro.logical("int", "date")]),
+        avro.field("rate", "double"),
+        avro.field("raw", "bytes"),
+        avro.field("tags", {"type": "map", "values": "int"}),
+    )
+    at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    values = [
+        avro.framed(
+            schema,
+            {
+                "id": uuid.uuid4(),
+                "total": Decimal(n),
+                "at": at,
+                "day": at.date(),
+                "rate": n,
+                "raw": b"a",
+                "tags": {"a": n},
+            },
+        )
+        for n in range(9)
+    ]
+    schemas = avro.known(schema)
+    sample = Sample(AvroDecoding(Avro(), schemas).document, "Avro()")
+    sample.add([*values, values[0][:-1], b"{}"], [None] * 11)
+    assert sample.unreadable == 2
+    source = dag_file(sample, "orders", None, {})
+    for line in (
+        "id: UUID",
+        "total: Annotated[Decimal, Digits(18, 2)]",
+        "at: dt.datetime",
+        "day: dt.date",
+        "rate: float",
+    ):
+        assert f"    {line}\n" in source
+    assert "from topicledger import Avro, Digits, Pipeline\n" in source
+    assert Judge(declared(source), schemas).chunk(values).rejected == []
 
 
 def test_no_value_of_a_person_is_written() -> None:

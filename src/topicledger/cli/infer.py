@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from topicledger.airflow.ledger import KAFKA_CONN_ID, WAREHOUSE_CONN_ID, Ledger
-from topicledger.cli.connections import kafka_settings
+from topicledger.airflow.ledger import KAFKA_CONN_ID, REGISTRY_CONN_ID, WAREHOUSE_CONN_ID, Ledger
+from topicledger.cli.connections import kafka_settings, require_connection
 from topicledger.errors import SettingsError
-from topicledger.events.json_decoding import JsonDecoding
+from topicledger.events.decoding import open_decoding
+from topicledger.events.framing import FRAME, schema_id
+from topicledger.formats import JsonSchema
+from topicledger.inference.formats import Recognised, framed_with, of_json, of_kind
 from topicledger.inference.sample import Sample
 from topicledger.inference.source import dag_file
+from topicledger.kafka.registry import SchemaRegistry
 from topicledger.kafka.sample import newest_records
-from topicledger.kafka.settings import KafkaSettings
 from topicledger.kafka.topic import TopicObserver
-from topicledger.pipeline import table_of
+from topicledger.pipeline import Pipeline, table_of
 from topicledger.retries import with_retries
+
+_REGISTRY_EXAMPLE = '{"conn_type": "http", "host": "https://registry:8081"}'
 
 
 def infer(
@@ -31,13 +37,15 @@ def infer(
     output: Annotated[Path | None, typer.Option("--output", help="A new file; else it is printed.")] = None,
     kafka: Annotated[str, typer.Option("--kafka", help="Id of the Kafka connection.")] = KAFKA_CONN_ID,
     warehouse: Annotated[str, typer.Option("--warehouse", help="Id of the warehouse's.")] = WAREHOUSE_CONN_ID,
+    registry: Annotated[str, typer.Option("--registry", help="Id of the schema registry's.")] = REGISTRY_CONN_ID,
 ) -> None:
     """Write a DAG file for TOPIC from a sample of it: event type, key, format, with comments where it is unsure."""
-    # There is no declaration yet: of the ledger only the connection is asked for.
-    sample = read_sample(kafka_settings(Ledger("", kafka=kafka)), topic, records)
+    # There is no declaration yet: of the ledger only connections are asked for.
+    ledger = Ledger("", kafka=kafka, warehouse=warehouse, registry=registry)
+    sample = read_sample(ledger, topic, records)
     require_objects(sample, topic)
-    conn_ids = {"kafka": (kafka, KAFKA_CONN_ID), "warehouse": (warehouse, WAREHOUSE_CONN_ID)}
-    other = {argument: conn_id for argument, (conn_id, default) in conn_ids.items() if conn_id != default}
+    defaults = {"kafka": KAFKA_CONN_ID, "warehouse": WAREHOUSE_CONN_ID, "registry": REGISTRY_CONN_ID}
+    other = {name: getattr(ledger, name) for name, default in defaults.items() if getattr(ledger, name) != default}
     text = dag_file(sample, topic, table, other)
     if output is None:
         typer.echo(text, nl=False)
@@ -53,17 +61,45 @@ def infer(
     typer.echo(f"wrote   {output}\n\nNext: read it, then\n  topicledger check {output}")
 
 
-def read_sample(settings: KafkaSettings, topic: str, records: int) -> Sample:
-    """Look at the newest records of a topic, with a bar where somebody watches."""
-    sample = Sample(JsonDecoding().document)
+def read_sample(ledger: Ledger, topic: str, records: int) -> Sample:
+    """Look at the newest records of a topic, with a bar where somebody watches.
+
+    Raises:
+        TopicLedgerError: There is no connection, topic or answer, or the records are in a format of others.
+    """
+    settings, sample = kafka_settings(ledger), None
     with TopicObserver(settings, topic) as observer:
         state = with_retries(f"describing {topic}", observer.state)
     there = sum(marks.last_stable - marks.low for marks in state.partitions)
     with _bar(f"reading {topic}", min(records, there)) as progress:
         for chunk in newest_records(settings, state, records, f"{topic}_to_{table_of(topic)}.infer"):
+            sample = sample or _sample(ledger, topic, chunk.values)
             sample.add(chunk.values, [chunk.key(index) for index in range(len(chunk.values))])
             progress.update(progress.task_ids[0], completed=sample.records)
-    return sample
+    return sample or Sample(lambda _: None)
+
+
+def _sample(ledger: Ledger, topic: str, values: Sequence[bytes | None]) -> Sample:
+    """An empty sample of records in the format that the first of them have."""
+    framed, schemas = framed_with(values), None
+    if framed is None:
+        found = of_json(values)
+    elif framed[FRAME:].startswith(b"{"):
+        found = Recognised(JsonSchema(), "JsonSchema()")
+    else:
+        schemas = SchemaRegistry(require_connection(ledger.registry, _REGISTRY_EXAMPLE)).schema
+        schema = schemas(schema_id(framed) or 0)
+        declared = of_kind(schema.kind)
+        if declared is None:
+            raise SettingsError(
+                f"topic {topic}: its records are in Confluent's framing, of a schema of kind {schema.kind}, which "
+                "follows from its own file: declare it as docs/formats.md has it",
+                code="sample-of-schema",
+            )
+        found = declared
+    asked = msgspec.defstruct("Asked", [(f"field_{n}", Any, msgspec.field(name=n)) for n in found.asked])
+    decoding = open_decoding(Pipeline(topic=topic, event=asked, format=found.format), schemas)
+    return Sample(decoding.document, found.source)
 
 
 def require_objects(sample: Sample, topic: str) -> None:

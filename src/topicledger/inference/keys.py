@@ -8,7 +8,9 @@ from typing import NamedTuple
 from topicledger.inference.sample import Sample
 
 _ID = re.compile(r"(^|_|-|\.)(id|uuid|guid|key|nr|number|code)$|[a-z](Id|ID|Uuid|UUID|Guid|Key)$")
-_WITHIN = re.compile(r"version|revision|seq|line|position|part|lsn|updated|changed|modified|_?(at|ts)$", re.IGNORECASE)
+_WITHIN = re.compile(
+    r"version|revision|seq|line|position|part|lsn|scn|pos$|updated|changed|modified|_?(at|ts)$", re.IGNORECASE
+)
 
 
 class Key(NamedTuple):
@@ -30,7 +32,7 @@ def propose_key(sample: Sample, topic: str) -> Key:
     together, such as an identifier and a version. What is unique by chance, such as a time or an amount, is no key.
     """
     candidates = sample.key_candidates
-    of_record = [names for names in sorted(sample.key_fields or ()) if set(names) <= set(candidates)]
+    of_record = [names for names in sample.key_fields if set(names) <= set(candidates)]
     by_name = sorted((name for name in candidates if _ID.search(name)), key=lambda name: _rank(name, topic))
     ids = [*of_record, *((name,) for name in by_name if (name,) not in of_record)]
     for names in ids:

@@ -16,8 +16,8 @@ _LONGEST = 48
 _RULES: tuple[Literal["camel", "pascal", "kebab"], ...] = ("camel", "pascal", "kebab")
 # fmt: off
 IMPORTED = frozenset([
-    "Annotated", "Any", "Decimal", "Digits", "EpochMicros", "EpochMillis", "EpochSeconds", "Literal", "Pipeline",
-    "UUID", "dt", "ledger_dag", "msgspec",
+    "Annotated", "Any", "Avro", "Decimal", "Digits", "EpochMicros", "EpochMillis", "EpochSeconds", "Json",
+    "JsonSchema", "Literal", "Pipeline", "UUID", "dt", "ledger_dag", "msgspec",
 ])
 # fmt: on
 """What the file may import: a field of that name would hide it from the fields below."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from topicledger.errors import RejectedRecord
+from topicledger.errors import RetriableError, SettingsError
 from topicledger.inference.seen import Seen
 
 Document = Callable[[bytes], object]
 """A record's value as plain Python values; raises for what isn't of its format."""
 
 _KEY_KINDS = frozenset([str, int])
-_UNREADABLE = (RejectedRecord, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_NO_VERDICT = (MemoryError, RetriableError, SettingsError)
 
 
 class Sample:
@@ -23,13 +24,14 @@ class Sample:
 
     Args:
         document: How a value is read.
+        format: The declaration of its format, in Python; empty for plain JSON.
     """
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, format: str = "") -> None:  # noqa: A002 - as a pipeline calls it
+        self.format = format
         self.root = Seen()
-        self.records = self.unreadable = self.framed = self.unkeyed = 0
-        self.key_fields: set[tuple[str, ...]] | None = None
-        """The fields that are the record's key in every record that has one; None: no record has one."""
+        self.records = self.unreadable = self.keyed = 0
+        self._in_key: Counter[tuple[str, ...]] = Counter()
         self._document = document
         self._values = array("q")
         self._columns: dict[str, array[int]] | None = None
@@ -41,7 +43,7 @@ class Sample:
 
     @property
     def objects(self) -> int:
-        """How many records are a JSON object."""
+        """How many records are an object, with fields."""
         return self.root.total
 
     def add(self, values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> None:
@@ -63,11 +65,12 @@ class Sample:
     def _read(self, value: bytes) -> object:
         try:
             document = self._document(value)
-        except _UNREADABLE:
+        except _NO_VERDICT:
+            raise
+        except Exception:  # noqa: BLE001 - whatever the decoder of a format says of a value
             document = None
         if not isinstance(document, dict):
             self.unreadable += 1
-            self.framed += len(value) > 5 and value[0] == 0
         return document
 
     def _look_for_keys(self, documents: Sequence[Mapping[str, Any]]) -> None:
@@ -83,13 +86,14 @@ class Sample:
 
     def _look_at_keys(self, documents: Sequence[Mapping[str, Any]], keys: Sequence[bytes | None]) -> None:
         for document, key in zip(documents, keys, strict=True):
-            if key is None:
-                self.unkeyed += 1
-            elif self.key_fields is None:
-                self.key_fields = _fields_of_key(document, key, document)
-            elif self.key_fields:
-                names = [name for name, *others in self.key_fields if not others]
-                self.key_fields &= _fields_of_key(document, key, names)
+            if key is not None:
+                self.keyed += 1
+                self._in_key.update(_fields_of_key(document, key))
+
+    @property
+    def key_fields(self) -> list[tuple[str, ...]]:
+        """The fields that are the record's key, but for what a bad record in fifty has."""
+        return [names for names, count in self._in_key.most_common() if count * 50 >= self.keyed * 49]
 
     @property
     def key_candidates(self) -> list[str]:
@@ -103,17 +107,20 @@ class Sample:
         return len(set(self._values)) - len(set(zip(*(columns[name] for name in names), strict=True)))
 
 
-def _fields_of_key(document: Mapping[str, Any], key: bytes, names: Iterable[str]) -> set[tuple[str, ...]]:
-    """Which of these fields a record's key is, as text, as JSON, or as a JSON object of several."""
+def _fields_of_key(document: Mapping[str, Any], key: bytes) -> list[tuple[str, ...]]:
+    """Which fields a record's key is, as text, as JSON, or as a JSON object of several."""
     text = key.decode(errors="replace")
     parts: object = None
     if key[:1] in (b'"', b"{"):
         try:
             parts = msgspec.json.decode(key)
-        except _UNREADABLE:
+        except ValueError:
             parts = None
     if isinstance(parts, dict):
         same = all(name in document and document[name] == value for name, value in parts.items())
-        return {tuple(parts)} if parts and same else set()
-    texts = {text, parts}
-    return {(name,) for name in names if type(document.get(name)) in _KEY_KINDS and str(document[name]) in texts}
+        return [tuple(parts)] if parts and same else []
+    return [
+        (name,)
+        for name, value in document.items()
+        if type(value) in _KEY_KINDS and ((shown := str(value)) == text or shown == parts)
+    ]

@@ -20,7 +20,7 @@ _MODULES = {
     "UUID": "from uuid import UUID",
 }
 _OF_TYPING = ("Annotated", "Any", "Literal")
-_OF_TOPICLEDGER = ("Digits", "EpochMicros", "EpochMillis", "EpochSeconds")
+_OF_TOPICLEDGER = ("Avro", "Digits", "EpochMicros", "EpochMillis", "EpochSeconds", "Json", "JsonSchema", "Pipeline")
 
 
 def dag_file(sample: Sample, topic: str, table: str | None, conn_ids: Mapping[str, str]) -> str:
@@ -33,7 +33,7 @@ def dag_file(sample: Sample, topic: str, table: str | None, conn_ids: Mapping[st
         conn_ids: Ids of connections, as arguments of `ledger_dag`, that aren't its defaults.
     """
     event = class_name(singular(topic))
-    typing = Typing(taken={event, *IMPORTED})
+    typing = Typing(taken={event, *IMPORTED}, exact=sample.format.startswith("Avro"))
     names, seldom = _told_apart(sample)
     fields = typing.fields(sample.root, names, event)
     classes = [*typing.classes, (event, fields)]
@@ -45,11 +45,12 @@ def dag_file(sample: Sample, topic: str, table: str | None, conn_ids: Mapping[st
     pipeline = {"topic": quoted(topic), "event": event}
     pipeline |= {"key": _tuple([columns[name] for name in key.fields])} if key.fields else {}
     pipeline |= {"table": quoted(table)} if table else {}
+    pipeline |= {"format": sample.format} if sample.format else {}
     pipeline |= {"keep": f"({', '.join(map(quoted, keep))},)"} if keep else {}
     body = [line for name, its in classes for line in ("", "", *_class(name, its, typing.taken, nested=name != event))]
     lines = [
         *_docstring(sample, topic, table or table_of(topic)),
-        *_imports(body),
+        *_imports([*body, sample.format]),
         *body,
         "",
         "",
@@ -73,7 +74,7 @@ def _told_apart(sample: Sample) -> tuple[list[str], int]:
 
 def _key_is_elsewhere(sample: Sample) -> bool:
     """Whether the record's key says what its value doesn't."""
-    return sample.key_fields is not None and not sample.key_fields
+    return sample.keyed > 0 and not sample.key_fields
 
 
 def _docstring(sample: Sample, topic: str, table: str) -> list[str]:
@@ -85,7 +86,7 @@ def _remarks(sample: Sample, seldom: int) -> Iterator[str]:
     if sample.objects < _FEW_RECORDS:
         yield f"From {sample.objects:,} records only: run `topicledger infer` again when there are more."
     if sample.unreadable:
-        yield f"{sample.unreadable:,} of {sample.records:,} records aren't JSON objects: they become dead letters."
+        yield f"{sample.unreadable:,} of {sample.records:,} records aren't objects: they become dead letters."
     if sample.tombstones:
         yield f"{sample.tombstones:,} of {sample.records:,} records are tombstones: counted, not loaded."
     if seldom:
@@ -97,12 +98,12 @@ def _remarks(sample: Sample, seldom: int) -> Iterator[str]:
 def _imports(body: Sequence[str]) -> list[str]:
     """What the classes name, their texts and comments aside."""
     code = re.sub(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|#.*', "", "\n".join(body))
-    used = {*re.findall(r"\w+", code)}
+    used = {*re.findall(r"\w+", code), "Pipeline"}
     standard = [line for name, line in _MODULES.items() if name in used]
     typing = [name for name in _OF_TYPING if name in used]
     if typing:
         standard.insert(len(standard) - ("UUID" in used), f"from typing import {', '.join(typing)}")
-    own = ", ".join([*(name for name in _OF_TOPICLEDGER if name in used), "Pipeline"])
+    own = ", ".join(name for name in _OF_TOPICLEDGER if name in used)
     return [
         *([*standard, ""] if standard else []),
         "import msgspec",

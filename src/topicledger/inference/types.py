@@ -87,10 +87,12 @@ class Typing:
 
     Args:
         taken: Names that no class may have.
+        exact: Whether the format tells decimals from floats, as JSON doesn't.
         classes: The classes with their fields, the innermost first.
     """
 
     taken: set[str]
+    exact: bool = False
     classes: list[tuple[str, Sequence[Field]]] = field(default_factory=list)
 
     def fields(self, seen: Seen, names: Sequence[str], owner: str) -> list[Field]:
@@ -115,6 +117,8 @@ class Typing:
                 return "list[Any]", ["not looked into" if seen.depth >= DEEPEST else "always empty"]
             inner, notes = self._inner(seen.items, singular(name), owner)
             return f"list[{inner}]", notes
+        if self.exact and kinds.keys() == {Decimal}:
+            return _decimal(seen.numbers) or "Any", []
         return _of_scalars(seen, kinds, name)
 
     def _of_objects(self, seen: Seen, name: str, owner: str) -> _Type:
@@ -161,6 +165,10 @@ def _of_scalars(seen: Seen, kinds: Mapping[type, int], name: str) -> _Type:
         return _of_numbers(seen, kinds, name)
     if len(kinds) == 1 and (known := _KINDS.get(next(iter(kinds)))):
         return known, []
+    most = max(kinds, key=kinds.__getitem__)
+    others = sum(kinds.values()) - kinds[most]
+    if most in (str, int) and others * _TIMES_EACH < kinds[most]:
+        return "Any", [f"{_of_scalars(seen, {most: kinds[most]}, name)[0]} but for {others:,}"]
     return "Any", [" and ".join(f"{count:,} {_SAID.get(kind, kind.__name__)}" for kind, count in kinds.items())]
 
 

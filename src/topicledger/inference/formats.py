@@ -1,0 +1,66 @@
+"""In which format records are, told by some of them: plain JSON, in an envelope, or in Confluent's framing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from topicledger.formats import Avro, Format, Json, JsonSchema
+
+_LOOKED_AT = 200
+_FRAME = 5
+_PLACES = ("lsn", "change_lsn", "scn", "file", "pos")
+"""What Debezium's connectors say of where in the database's log a change lies."""
+_OF_KINDS: dict[str, tuple[Format, str]] = {"AVRO": (Avro(), "Avro()"), "JSON": (JsonSchema(), "JsonSchema()")}
+
+
+class Recognised(NamedTuple):
+    """A format.
+
+    Args:
+        format: The format, as a pipeline declares it.
+        source: The same in the DAG file; empty for the default.
+        asked: What an event of it has only where its type asks for it.
+    """
+
+    format: Format = Json()
+    source: str = ""
+    asked: tuple[str, ...] = ()
+
+
+def framed_with(values: Sequence[bytes | None]) -> bytes | None:
+    """The newest value in Confluent's framing, where most are; None: they aren't."""
+    there = [value for value in values[-_LOOKED_AT:] if value]
+    framed = [value for value in there if value[0] == 0 and len(value) > _FRAME]
+    return framed[-1] if 2 * len(framed) > len(there) else None
+
+
+def of_kind(kind: str) -> Recognised | None:
+    """The format of framed values, by the kind of their schema as a registry has it; None: no format of ours."""
+    known = _OF_KINDS.get(kind)
+    return known and Recognised(*known)
+
+
+def of_json(values: Sequence[bytes | None]) -> Recognised:
+    """The envelope that most of these values are in; of a change, with the operation and its place in the log."""
+    documents = [*_objects(values[-_LOOKED_AT:])]
+    inner = [d["payload"] for d in documents if d.keys() == {"schema", "payload"} and isinstance(d["payload"], dict)]
+    in_connect = 2 * len(inner) > len(documents)
+    changes = [d for d in (inner if in_connect else documents) if {"op", "source"} <= d.keys()]
+    changes = [d for d in changes if {"before", "after"} & d.keys() and isinstance(d["source"], dict)]
+    if changes and 2 * len(changes) > len(documents):
+        places = [f"__source_{place}" for place in _PLACES if changes[-1]["source"].get(place) is not None]
+        return Recognised(Json("debezium"), 'Json(envelope="debezium")', ("__op", *places, "__ts_ms"))
+    return Recognised(Json("connect"), 'Json(envelope="connect")') if in_connect else Recognised()
+
+
+def _objects(values: Iterable[bytes | None]) -> Iterable[dict[str, Any]]:
+    for value in values:
+        try:
+            document = msgspec.json.decode(value or b"null")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+        if isinstance(document, dict):
+            yield document
