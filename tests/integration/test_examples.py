@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.docs.pages import ROOT
+from tests.docs.pages import ROOT, fences, read
 from tests.support import example_topics as sent
 from tests.support.looking import query
 from tests.support.records import Record
@@ -18,9 +18,33 @@ from tests.support.steps import Case, OneRun, run_steps
 from tests.support.topics import Topics, unique_topic
 from topicledger.cli.declared import only_one
 from topicledger.connection import Connection
+from topicledger.events.json_decoding import JsonDecoding
+from topicledger.inference.sample import Sample
+from topicledger.inference.source import dag_file
 from topicledger.pipeline import Pipeline
+from topicledger.report.text import accounts_table
+from topicledger.steps.reconcile import reconcile
 
 pytestmark = pytest.mark.both_databases
+
+
+PAGE = read("docs/examples.md")
+
+
+def test_the_page_shows_the_files() -> None:
+    """Each file is on the page, whole, and has 25 lines at most."""
+    files = [read(f"docs/examples/{name}_dag.py") for name in ("orders", "changes", "clicks")]
+    assert [code for language, code in fences(PAGE) if language == "python"] == files
+    assert max(len(file.splitlines()) for file in files) <= 25
+
+
+def test_the_page_shows_what_is_inferred() -> None:
+    """What `topicledger infer` writes of a thousand orders is on the page, its imports aside."""
+    records = [*sent.orders(1_000)]
+    sample = Sample(JsonDecoding().document)
+    sample.add([record.value for record in records], [record.key for record in records])
+    _, _, classes = dag_file(sample, "orders", None, {}).partition("\n\n\n")
+    assert f"```text\n{classes}```" in PAGE
 
 
 def example(name: str) -> Pipeline:
@@ -48,8 +72,11 @@ class Books(NamedTuple):
     unknown_fields: int
 
 
-def books(run: OneRun) -> Books:
-    """Those of a run."""
+def books(run: OneRun, name: str) -> Books:
+    """Those of a run; docs/examples.md has the sum as the run prints it."""
+    assert run.row is not None
+    printed = accounts_table(reconcile(run, run.row.plan_id)).splitlines()[0]
+    assert printed.replace(run.pipeline.topic, name) in PAGE
     return Books(*(getattr(run.accounts, term) for term in Books._fields))
 
 
@@ -64,7 +91,7 @@ def test_orders(topics: Topics, place: Connection, tmp_path: Path) -> None:
     case = case_of("orders", topics, place, tmp_path)
     records = [*sent.orders(1_000)]
     case.send([*records, *sent.bad_orders(), records[7]])
-    found = books(run_steps(case))
+    found = books(run_steps(case), "orders")
     assert found[:5] == (1_005, 1_000, 1, 4, 0)
     assert positions(case, "orders") == 1_000
     documents = {document["order_id"]: document for document in map(_document, records)}
@@ -81,7 +108,7 @@ def test_changes(topics: Topics, place: Connection, tmp_path: Path) -> None:
     records = [*sent.changes(500)]
     tombstones = sum(record.value is None for record in records)
     case.send([*records, *sent.bad_changes(), *records[:3]])
-    found = books(run_steps(case))
+    found = books(run_steps(case), "changes")
     assert tombstones > 0
     assert found == (506 + tombstones, 500, 3, 3, tombstones, 0)
     assert positions(case, "changes") == 500
@@ -98,7 +125,7 @@ def test_clicks(topics: Topics, place: Connection, tmp_path: Path) -> None:
     case = case_of("clicks", topics, place, tmp_path)
     records = [*sent.clicks()]
     case.send([*records, *sent.bad_clicks()])
-    found = books(run_steps(case))
+    found = books(run_steps(case), "clicks")
     assert len({record.value for record in records}) < 2_050
     extra = [
         {name: value for name, value in document.items() if name.startswith("exp_")}
