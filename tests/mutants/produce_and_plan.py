@@ -222,8 +222,8 @@ PLAN = (
     Mutant(
         "accepted truncations that have grown again aren't looked for",
         ("step 5", "guarantee 4"),
-        "*self._grown_again(state, positions)",
-        "*()",
+        "for loss in self._accepted.losses:",
+        "for loss in ():",
         ("test_unclean_election_and_more_records_since",),
     ),
     Mutant(

@@ -102,13 +102,8 @@ def translate(
     if code == KafkaError._BAD_MSG:  # noqa: SLF001
         text = f"{at}: a batch fails its checksum: {said}. Look at the broker's disks"
         return IntegrityError(text, code="kafka-batch-damaged", repeat="step", **where)
-    last = ""
-    if memory is not None and memory.last is not None:
-        last = f" (last from the client: {_last(memory.last)})"
-    elif code == KafkaError._TIMED_OUT:  # noqa: SLF001
-        last = " (no word from there: a wrong address, or something on the way drops what is sent)"
     return RetriableError(
-        f"{at}: {said}{last}. It may pass: see that the brokers run and can be reached",
+        f"{at}: {said}{_last_word(code, memory)}. It may pass: see that the brokers run and can be reached",
         code="kafka-unavailable",
         **where,
     )
@@ -130,6 +125,14 @@ def _credentials_step(error: KafkaError) -> str:
             "give this client a certificate that the broker knows and that has not run out: ssl.certificate and ssl.key"
         )
     return "correct sasl.username, sasl.password or sasl.mechanism in the connection's Extra"
+
+
+def _last_word(code: int, memory: ErrorMemory | None) -> str:
+    if memory is not None and memory.last is not None:
+        return f" (last from the client: {_last(memory.last)})"
+    if code == KafkaError._TIMED_OUT:  # noqa: SLF001
+        return " (no word from there: a wrong address, or something on the way drops what is sent)"
+    return ""
 
 
 def _last(error: KafkaError) -> str:

@@ -76,10 +76,7 @@ class Planner:
         crash_point("step-04.positions_read")
         positions = planning.current_positions(state, [*known, *self._added], self._receipt)
         # 5
-        truncations = [
-            *planning.find_truncations(state, positions, self._receipt),
-            *self._grown_again(state, positions),
-        ]
+        truncations = self._truncations(state, positions)
         crash_point("step-05.truncations_looked_for")
         gaps = planning.find_gaps(state, positions)
         self._require_accepted(state, [*(loss for loss, _ in truncations), *gaps], positions)
@@ -132,11 +129,11 @@ class Planner:
     def _known(self) -> Sequence[Position]:
         return with_retries("reading the ledger", lambda: self._warehouse.positions(self._pipeline.topic))
 
-    def _grown_again(
+    def _truncations(
         self, state: planning.TopicState, positions: Mapping[int, Position]
     ) -> list[tuple[Loss, planning.Watermarks]]:
-        """Step 5: accepted truncations of logs that have grown past the position again: only the epoch shows them."""
-        found = []
+        """Step 5: also the accepted ones of logs that have grown past the position again: only the epoch shows them."""
+        found = planning.find_truncations(state, positions, self._receipt)
         for loss in self._accepted.losses:
             marks = next((m for m in state.partitions if m.partition == loss.partition), None)
             position = positions.get(loss.partition)

@@ -49,17 +49,21 @@ def produce_batch(run: Run, records: Iterable[tuple[bytes | None, bytes | None]]
         # 2
         crash_point("step-02.acknowledged")
         after = with_retries("reading the receipt's end", observer.state)
-    if after.topic_id != before.topic_id:
-        raise IntegrityError(
-            f"topic {topic} was recreated while this run produced to it ({before.topic_id}, now "
-            f"{after.topic_id}): find out who did",
-            code="topic-recreated-while-producing",
-            repeat="produce",
-            topic=topic,
-        )
+    _require_same(before, after)
     log.info("attempt %s: %d records acknowledged by %s, topic %s", attempt, acked, kafka.servers, topic)
     crash_point("step-02.receipt_made")
     return Receipt(topic, before.topic_id, attempt, acked, _ranges(before, after))
+
+
+def _require_same(before: TopicState, after: TopicState) -> None:
+    if after.topic_id != before.topic_id:
+        raise IntegrityError(
+            f"topic {before.topic} was recreated while this run produced to it ({before.topic_id}, now "
+            f"{after.topic_id}): find out who did",
+            code="topic-recreated-while-producing",
+            repeat="produce",
+            topic=before.topic,
+        )
 
 
 def _ranges(before: TopicState, after: TopicState) -> tuple[OffsetRange, ...]:

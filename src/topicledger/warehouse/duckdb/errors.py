@@ -32,8 +32,7 @@ def failed(error: duckdb.Error | OSError, settings: Connection, path: Path) -> T
     """Translate a failed statement, or a file that couldn't be opened."""
     text = _said(error)
     where = f"connection {settings.conn_id}: DuckDB file {path}: {text[:500]}"
-    holder = _HOLDER.search(text)
-    if holder:
+    if holder := _HOLDER.search(text):
         return RetriableError(
             f"connection {settings.conn_id}: DuckDB file {path} is open in another process, {holder[1]}: close it "
             "there; nothing was changed. Readers should open it READ_ONLY, and only for as long as a query takes",
