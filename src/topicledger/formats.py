@@ -188,11 +188,23 @@ def schema_bytes(path: Path, example: str) -> bytes:
             code="schema-path-relative",
         )
     try:
-        return path.read_bytes()
+        return _packed(path) if any(parent.is_file() for parent in path.parents) else path.read_bytes()
     except OSError as error:
         raise SettingsError(
             f"the schema file {path} can't be read, {error}: put it there, readable", code="schema-file-unreadable"
         ) from error
+
+
+def _packed(path: Path) -> bytes:
+    """A file in a zip, which Airflow takes DAG files from, too."""
+    from zipfile import BadZipFile, ZipFile
+
+    archive = next(parent for parent in path.parents if parent.is_file())
+    try:
+        with ZipFile(archive) as packed:
+            return packed.read(path.relative_to(archive).as_posix())
+    except (BadZipFile, KeyError) as error:
+        raise OSError(f"it isn't in {archive}") from error
 
 
 Format = Json | JsonSchema | Avro | Protobuf

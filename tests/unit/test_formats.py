@@ -10,6 +10,7 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zipfile import ZipFile
 
 import msgspec
 import pytest
@@ -179,6 +180,8 @@ def test_bare_datums_need_no_registry(tmp_path: Path) -> None:
 
 
 GOOD_BYTES = framed(ORDER, GOOD)
+LAX = record(*(field("amount", "bytes") if one["name"] == "amount" else one for one in ORDER["fields"]))
+"""The same bytes as the schema's, whatever is in the decimal."""
 
 
 @pytest.mark.fault(163, "dead letter")
@@ -198,10 +201,12 @@ GOOD_BYTES = framed(ORDER, GOOD)
             "items has the number",
         ),
         (framed(ORDER, {**GOOD, "note": "a\0b"}), "nul_character", "note contains U+0000"),
+        (framed(LAX, {**GOOD, "amount": (10**400).to_bytes(170)}), "unfit_decimal", "amount 1000"),
         (framed(ORDER, GOOD, 2), "unresolved_schema", "schema 2 of the registry is no Avro schema but of kind JSON"),
         (framed(ORDER, GOOD, 3), "unresolved_schema", "schema 3 of the registry isn't valid Avro, no JSON"),
         (framed(ORDER, GOOD, 4), "unresolved_schema", "no field order_id, which has no default"),
     ],
+    ids=lambda given: given if isinstance(given, str) else "",
 )
 def test_each_bad_value_is_a_dead_letter_with_its_sentence(
     value: bytes, reason: str, says: str, tmp_path: Path
@@ -345,6 +350,16 @@ def test_what_a_declaration_gets_wrong_is_said_at_once(declared: Any, says: str,
     """Nothing is asked for that: neither a registry nor a broker."""
     with pytest.raises(SettingsError, match=says):
         declared(tmp_path)
+
+
+def test_a_schema_may_lie_in_a_zip_of_dag_files(tmp_path: Path) -> None:
+    """Beside the DAG file, as in a folder; one that isn't there is said as such."""
+    packed = tmp_path / "packed.zip"
+    with ZipFile(packed, "w") as archive:
+        archive.write(schema_file(tmp_path, OWN), "team/order.avsc")
+    assert Avro(schema=packed / "team" / "order.avsc").text == json.dumps(OWN)
+    with pytest.raises(SettingsError, match="can't be read"):
+        Avro(schema=packed / "order.avsc")
 
 
 def test_a_declaration_of_json_reads_no_schema() -> None:
