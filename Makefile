@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/bytecode
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down status check test test-all mutants soak bench bench-growth bench-peers kcat lock docs clean
+.PHONY: help setup run up down status check test test-all mutants soak bench bench-formats bench-growth bench-peers kcat lock docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ mutants: setup ## break the product in small ways, one after another: its tests 
 
 bench: setup kcat ## how fast it is, beside its limits: RECORDS=1000000 ROUNDS=5 SIZES="10 100000 10000000"
 	@$(BENCH)
+
+bench-formats: setup ## how fast each format is, beside confluent-kafka's deserializers and Airflow's operator with them; ROUNDS=5 RECORDS=200000
+	@PYTHONPATH=.:src:dags $(IN_VENV) -m benchmarks.formats $(if $(RECORDS),--records $(RECORDS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-growth: setup ## how a record's time grows: larger batches, dead letters, partitions, a warehouse with 50,000,000 rows
 	@PYTHONPATH=.:src:dags $(IN_VENV) -m benchmarks.growth $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SIZES),--sizes $(SIZES))

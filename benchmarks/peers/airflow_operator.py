@@ -12,8 +12,13 @@ from typing import Any
 from benchmarks.peers.work import COLUMNS, PLACE, REFUSED, Work, cleaned, require_files
 
 
-def consume(work: Work) -> float:
-    """From `execute` on, to as many messages as it is told."""
+def consume(work: Work, clean: Callable[[bytes], Sequence[Any]] = cleaned) -> float:
+    """From `execute` on, to as many messages as it is told.
+
+    Args:
+        work: What it is told.
+        clean: Judges and cleans up a value; it raises what `REFUSED` names.
+    """
     connection = {
         "conn_type": "kafka",
         "extra": {
@@ -33,7 +38,7 @@ def consume(work: Work) -> float:
         operator = ConsumeFromTopicOperator(
             task_id="consume",
             topics=[work.topic],
-            apply_function_batch=lambda messages: _write(messages, good.writerow, bad.writerow),
+            apply_function_batch=lambda messages: _write(messages, clean, good.writerow, bad.writerow),
             max_messages=work.records,
             max_batch_size=10_000,
             poll_timeout=5,
@@ -45,11 +50,16 @@ def consume(work: Work) -> float:
     return seconds
 
 
-def _write(messages: Sequence[Any], good: Callable[[Sequence[Any]], Any], bad: Callable[[Sequence[Any]], Any]) -> None:
+def _write(
+    messages: Sequence[Any],
+    clean: Callable[[bytes], Sequence[Any]],
+    good: Callable[[Sequence[Any]], Any],
+    bad: Callable[[Sequence[Any]], Any],
+) -> None:
     for message in messages:
         value = message.value()
         place = (message.partition(), message.offset(), message.timestamp()[1])
         try:
-            good((*cleaned(value), *place))
+            good((*clean(value), *place))
         except REFUSED as error:
             bad((type(error).__name__, value.hex(), *place))

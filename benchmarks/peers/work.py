@@ -32,12 +32,14 @@ class Work:
         topic: The topic.
         records: How many records are on it.
         folder: A private folder.
+        malformed: The share of them that is.
     """
 
     bootstrap: str
     topic: str
     records: int
     folder: Path
+    malformed: float = MALFORMED
 
     @classmethod
     def from_json(cls, text: str) -> Work:
@@ -64,8 +66,17 @@ class Work:
 def cleaned(value: bytes) -> tuple[Any, ...]:
     """Judge and clean up one record by the shipped pipeline's rules; gives it in the order of `COLUMNS`."""
     event = json.loads(value)
+    return cleaned_event(event, datetime.fromisoformat(event["signed_up_at"]))
+
+
+def cleaned_event(event: Any, at: datetime) -> tuple[Any, ...]:
+    """The same of an event that was decoded.
+
+    Args:
+        event: Its fields by their names.
+        at: When it was.
+    """
     email = event["email"].strip().lower()
-    at = datetime.fromisoformat(event["signed_up_at"])
     if email.count("@") != 1 or at.tzinfo is None or not event["username"].strip() or len(event["country"]) != 2:
         raise ValueError(email)
     if not isinstance(event["user_id"], int) or len(event["event_id"]) != 36 or event["plan"] not in _PLANS:
@@ -103,7 +114,7 @@ def require_all(work: Work, rows: int, rejected: int, *, every_rule: bool = True
     Raises:
         ValueError: It isn't so.
     """
-    malformed = round(work.records * MALFORMED)
+    malformed = round(work.records * work.malformed)
     if rows + rejected != work.records or rejected > malformed or (every_rule and rejected < malformed):
         raise ValueError(f"{rows} rows and {rejected} rejected of {work.records} records, {malformed} malformed")
 
