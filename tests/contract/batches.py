@@ -14,7 +14,7 @@ import msgspec
 import pyarrow as pa
 from pyarrow import csv
 
-from topicledger.columns import Column
+from topicledger.columns import Column, arrow_type
 from topicledger.model import identity
 from topicledger.model.accounts import (
     Accounts,
@@ -168,7 +168,7 @@ class Batch:
             ("_kafka_timestamp", pa.timestamp("us", tz="UTC")),
         ]
         text = pa.string()
-        own = [(column.name, _ARROW[column.type]) for column in self.columns]
+        own = [(column.name, _ARROW.get(column.type) or arrow_type(column.type)) for column in self.columns]
         dead = [(name, text) for name in ("reason", "error", "key", "value", "headers")]
         where = ("_kafka_partition", "_kafka_offset")
         between = ("partition", "start", "end", "kind")

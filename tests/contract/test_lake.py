@@ -100,7 +100,8 @@ def test_the_same_records_of_another_topic(place: Place) -> None:
     ("changed", "named"),
     [
         ([replace(c, type="float64") if c.name == "amount" else c for c in COLUMNS], "column amount is BIGINT"),
-        ([replace(c, nullable=True) if c.name == "name" else c for c in COLUMNS], "column name is not nullable"),
+        ([replace(c, nullable=False) if c.name == "note" else c for c in COLUMNS], "column note is nullable"),
+        ([replace(c, type="decimal(21,2)") if c.name == "amount" else c for c in COLUMNS], "column amount is BIGINT"),
         ([c for c in COLUMNS if c.name != "flag"], "flag is not declared and is NOT NULL"),
         ([*COLUMNS, Column("more", "text")], "column more"),
     ],

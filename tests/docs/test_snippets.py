@@ -100,11 +100,12 @@ def test_the_keys_of_s3_are_listed() -> None:
 
 
 def test_the_sql_runs_on_the_shipped_tables() -> None:
-    """Every statement of operations.md runs on tables made by the engine's own DDL."""
+    """Every question of operations.md runs on tables made by the engine's own DDL; renaming has a test of its own."""
     settings = Connection("warehouse_default", "duckdb", host="/nowhere/a.duckdb")
     with duckdb.connect() as database:
         database.execute(open_warehouse(settings, SIGNUPS).ddl())
-        statements = [code for language, code in fences(read("docs/operations.md")) if language == "sql"]
+        found = [code for language, code in fences(read("docs/operations.md")) if language == "sql"]
+        statements = [code for code in found if "RENAME" not in code]
         assert len(statements) == 5
         for statement in statements:
             assert database.execute(statement).fetchall() == []

@@ -63,11 +63,11 @@ def test_another_run_begins_the_books_meanwhile(duckdb_case: Case, monkeypatch: 
     case.send(sign_ups(range(4), partitions=2))
     first, other, begin = OneRun(case, "first"), OneRun(case, "other"), Planner.begin_books
 
-    def begin_second(planner: Planner) -> None:
+    def begin_second(planner: Planner) -> tuple[str, ...]:
         monkeypatch.setattr(Planner, "begin_books", begin)
         case.send(sign_ups(range(4, 10), partitions=2))
         other.consume()
-        begin(planner)
+        return begin(planner)
 
     monkeypatch.setattr(Planner, "begin_books", begin_second)
     with pytest.raises(RetriableError, match=r"another run began the books at 5 and is at 5\. Nothing was staged"):

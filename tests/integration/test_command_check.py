@@ -142,7 +142,7 @@ def test_a_drifted_column(command: Command, case: Case) -> None:
     query(case.place, "ALTER TABLE user_signups DROP COLUMN plan")
     (problem,) = problems(command("check"))
     assert "column plan (" in problem
-    assert "Migrate the table or the declaration" in problem
+    assert "migrate the table or the declaration" in problem
     assert command("accounts").status == 0
 
 

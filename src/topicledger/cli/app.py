@@ -20,20 +20,14 @@ except ImportError as error:
 from topicledger import __version__
 from topicledger.airflow.ledger import KAFKA_CONN_ID, WAREHOUSE_CONN_ID
 from topicledger.cli.airflow_settings import dags_folder
-from topicledger.cli.checks import (
-    Finding,
-    check_declaration,
-    check_staging,
-    check_topic,
-    check_warehouse,
-    known_positions,
-    one_line,
-    require_ledger,
-)
+from topicledger.cli.checks import check_staging, check_topic
 from topicledger.cli.connections import kafka_settings, staging_connection, warehouse_connection
 from topicledger.cli.declared import Declared, find_declared, only_one
+from topicledger.cli.findings import Finding, one_line
 from topicledger.cli.infer import infer
+from topicledger.cli.proof import check_declaration
 from topicledger.cli.scaffold import DAG_FILES, install_line, write_dag_files
+from topicledger.cli.warehouse_checks import check_warehouse, known_positions, needed_ddl, require_ledger
 from topicledger.errors import TopicLedgerError
 from topicledger.kafka.client import client_log
 from topicledger.kafka.topic import TopicObserver
@@ -142,13 +136,13 @@ app.command()(infer)
 @app.command()
 def check(
     what: What = None,
-    ddl: Annotated[bool, typer.Option("--ddl", help="Print the tables' DDL; check nothing.")] = False,
+    ddl: Annotated[bool, typer.Option("--ddl", help="Print the DDL that the tables need; check nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell what would stop a run, one line each; nothing that stays is changed. Exit status 1 when anything would."""
     if ddl:
         one = only_one(what)
-        typer.echo(open_warehouse(warehouse_connection(one.ledger), one.pipeline).ddl(), nl=False)
+        typer.echo(needed_ddl(warehouse_connection(one.ledger), one.pipeline), nl=False)
         return
     findings = {one.where: list(_checked(one)) for one in find_declared(what)}
     if as_json:

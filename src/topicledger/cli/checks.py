@@ -1,15 +1,13 @@
-"""What `topicledger check` looks at: connections, grants, tables, staging, topic, retention, losses. Nothing stays."""
+"""What `topicledger check` looks at beside the warehouse: staging, topic, grants, retention, losses. Nothing stays."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
 
+from topicledger.cli.findings import Finding, one_line
 from topicledger.connection import Connection
-from topicledger.errors import SettingsError, TopicLedgerError
-from topicledger.events.judge import Judge
+from topicledger.errors import TopicLedgerError
 from topicledger.kafka.grants import missing_grants
 from topicledger.kafka.settings import KafkaSettings
 from topicledger.kafka.topic import TopicObserver
@@ -20,120 +18,6 @@ from topicledger.report.display import duration, number
 from topicledger.report.preview import preview
 from topicledger.retries import with_retries
 from topicledger.staged_files.choice import open_root
-from topicledger.warehouse.choice import open_warehouse
-from topicledger.warehouse.contract import Warehouse
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the answer; that of a problem ends with its next step."""
-
-    kind: Literal["ok", "note", "problem"]
-    text: str
-
-
-def one_line(error: TopicLedgerError) -> str:
-    """An error's first line, and its code. Further lines are statements for a database administrator."""
-    first, _, statements = str(error).partition("\n")
-    return f"{first} (`topicledger check --ddl` prints the statements) [{error.code}]" if statements else first
-
-
-def require_ledger(settings: Connection, pipeline: Pipeline) -> None:
-    """Do nothing when there is a ledger to look at, whatever else a run would stumble over.
-
-    Raises:
-        SettingsError: Nothing was created yet.
-        RetriableError: The warehouse isn't reachable.
-    """
-    # Whoever creates them: what is asked is whether they are there.
-    warehouse = open_warehouse(settings, replace(pipeline, create_tables=True))
-    try:
-        there = _has_tables(warehouse)
-    except TopicLedgerError as error:
-        if error.retriable:
-            raise
-        there = True
-    if not there:
-        raise SettingsError(
-            f"connection {settings.conn_id} has no ledger of {warehouse.target}; the first run creates it. When there "
-            "have been runs, correct the connection, or name the DAG that has run",
-            code="ledger-missing",
-        )
-
-
-def known_positions(settings: Connection, pipeline: Pipeline) -> list[Position]:
-    """The ledger's positions of the pipeline's topic; none before the first run.
-
-    Raises:
-        TopicLedgerError: What would stop a run.
-    """
-    warehouse = open_warehouse(settings, pipeline)
-    _has_tables(warehouse)
-    return _positions(warehouse, pipeline)
-
-
-def _has_tables(warehouse: Warehouse) -> bool:
-    return with_retries("comparing the tables", warehouse.compare_tables)
-
-
-def _positions(warehouse: Warehouse, pipeline: Pipeline) -> list[Position]:
-    return list(with_retries("reading the ledger", lambda: warehouse.positions(pipeline.topic)))
-
-
-def check_declaration(pipeline: Pipeline) -> list[Finding]:
-    """Do event type, checks, clean-up and columns fit together, as a run would find before it reads?"""
-    try:
-        Judge(pipeline)
-    except TopicLedgerError as error:
-        return [Finding("problem", one_line(error))]
-    return []
-
-
-def check_warehouse(settings: Connection, pipeline: Pipeline) -> tuple[list[Finding], list[Position] | None]:
-    """Is it reachable, may this user load there, are the tables as declared, does the ledger add up?
-
-    Returns:
-        What was found, and the ledger's positions of the topic; None when it could not be read.
-    """
-    conn_id, findings = settings.conn_id, []
-    try:
-        warehouse = open_warehouse(settings, pipeline)
-        access = with_retries("asking the warehouse for grants", warehouse.access)
-        findings += [Finding("problem", f"{conn_id}: {problem}") for problem in access.problems]
-        if not _has_tables(warehouse):
-            findings += [Finding("note", f"{conn_id}: {note}") for note in access.notes]
-            known = _left_over(warehouse, pipeline)
-            if known:
-                findings.append(_table_gone(conn_id, warehouse.target))
-            first = not known and not access.problems
-            said = "reachable; the first run creates the tables" if first else "reachable"
-            return [Finding("ok", f"{conn_id}: {said}"), *findings], known
-        known, audit = _positions(warehouse, pipeline), with_retries("auditing the ledger", warehouse.audit)
-    except TopicLedgerError as error:
-        # A refusal that follows from a missing grant has been told, with the statement that gives it.
-        told = findings and isinstance(error, SettingsError)
-        return findings if told else [*findings, Finding("problem", one_line(error))], None
-    findings += [Finding("note", f"{conn_id}: {note}") for note in audit.notes]
-    findings += [Finding("problem", f"{conn_id}: {problem}") for problem in audit.problems]
-    return [Finding("ok", f"{conn_id}: reachable, tables as expected"), *findings], known
-
-
-def _left_over(warehouse: Warehouse, pipeline: Pipeline) -> list[Position]:
-    """The positions of a ledger of which a table is missing; none where nothing was created yet."""
-    try:
-        return _positions(warehouse, pipeline)
-    except TopicLedgerError as error:
-        if error.retriable:
-            raise
-        return []
-
-
-def _table_gone(conn_id: str, target: str) -> Finding:
-    return Finding(
-        "problem",
-        f"{conn_id}: the ledger has positions of {target}, and a table of it is gone: restore all of them from one "
-        "moment, else a run creates it empty and goes on behind what was in it",
-    )
 
 
 def check_staging(staging_dir: str, connection: Connection | None) -> list[Finding]:

@@ -51,6 +51,13 @@ class LedgerRow(msgspec.Struct, frozen=True):
     loaded_at: dt.datetime | None = None
 
 
+class Loaded(msgspec.Struct, frozen=True, order=True):
+    """Into which target a pipeline of what name has loaded a topic."""
+
+    pipeline: str
+    target: str
+
+
 class LedgerSnapshot(msgspec.Struct, frozen=True):
     """One ledger row and the target's books, read in a single snapshot.
 

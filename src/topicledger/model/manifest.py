@@ -124,6 +124,7 @@ class Manifest(msgspec.Struct, frozen=True, tag="batch", tag_field="kind"):
         unchecked_jumps: Jumps in the offsets that were not read a second time.
         accepted: Losses that a person accepted.
         left: Offsets that a cap left for later runs.
+        altered: How the rows table was altered before this batch.
     """
 
     contract_version: int
@@ -144,6 +145,7 @@ class Manifest(msgspec.Struct, frozen=True, tag="batch", tag_field="kind"):
     unchecked_jumps: int = 0
     accepted: tuple[str, ...] = ()
     left: int = 0
+    altered: tuple[str, ...] = ()
 
     @property
     def records(self) -> int:

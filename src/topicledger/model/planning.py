@@ -8,6 +8,7 @@ import msgspec
 
 from topicledger.errors import IntegrityError, RetriableError
 from topicledger.model.acceptance import Accepted, Loss
+from topicledger.model.ledger import Loaded
 from topicledger.model.plan import OffsetRange, Plan, PlannedRange, Position, Receipt
 
 
@@ -72,6 +73,33 @@ def check_topic_id(state: TopicState, known: Sequence[Position], receipt: Receip
         code="topic-recreated",
         topic=state.topic,
     )
+
+
+def check_target(pipeline: str, topic: str, target: str, others: Sequence[Loaded], accepted: Accepted) -> list[str]:
+    """Step 4, where books would begin: this pipeline must not have loaded the topic into another table before.
+
+    A pipeline of another name may: it has books of its own.
+
+    Returns:
+        What a person accepted in this run: the entries, for the record.
+
+    Raises:
+        IntegrityError: It has, so the table was renamed in the declaration, and nobody accepted what that means.
+    """
+    renamed = [f"{other.target}->{target}" for other in others if other.pipeline == pipeline]
+    refused = [change for change in renamed if change not in accepted.targets]
+    if refused:
+        before = ", ".join(other.target for other in others if other.pipeline == pipeline)
+        entries = ", ".join(f'"target:{change}"' for change in renamed)
+        raise IntegrityError(
+            f"pipeline {pipeline} has loaded topic {topic} into {before}, and now declares {target}, whose books "
+            f"would begin anew: all that the topic still has would be loaded again, into {target}, and nothing more "
+            f"into {before}. To go on where it is, declare the table as it was, or rename it in the warehouse and in "
+            f'its ledger as well; to load everything again on record, trigger the DAG with {{"accept": [{entries}]}}',
+            code="table-renamed",
+            topic=topic,
+        )
+    return [f"target:{change}" for change in renamed]
 
 
 def missing_positions(

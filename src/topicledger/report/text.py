@@ -6,6 +6,7 @@ from typing import Literal
 
 from topicledger.errors import AGAIN
 from topicledger.model.ledger import ReconciledBooks
+from topicledger.model.manifest import Manifest
 from topicledger.report.display import number, printable
 
 MEANINGS = {
@@ -75,6 +76,9 @@ def summary(books: ReconciledBooks) -> str:
         said = f"Nothing new to load from {topic}"
     if accounts.gap:
         said += f"; {_count(accounts.gap, 'offsets')} lost by Kafka, as accepted"
+    altered = books.row.manifest.altered if isinstance(books.row.manifest, Manifest) else ()
+    if altered:
+        said += f"; {printable(books.row.target)} was altered before: {printable('; '.join(altered))}"
     return f"{said}. Broken: {', '.join(books.broken)}" if books.broken else said
 
 

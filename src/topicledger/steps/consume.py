@@ -93,9 +93,9 @@ def _read_and_stage(attempt: _Attempt, plan: Plan) -> StagedResult:
         crash_point("step-10.jumps_read_again")
         reading.tally.require_within_budget(run.pipeline.error_budget)
         # 4: nothing was created before the declaration has held for the batch
-        attempt.planner.begin_books()
+        altered = attempt.planner.begin_books()
         # 12: the manifest
-        manifest = _manifest(attempt, plan, reading, unchecked)
+        manifest = _manifest(attempt, plan, reading, unchecked, altered)
         handle = stage_manifest(root, own_stem, manifest)
     crash_point("step-12.staged")
     ends = {r.partition: r.end for r in plan.ranges}
@@ -108,7 +108,7 @@ def _read_and_stage(attempt: _Attempt, plan: Plan) -> StagedResult:
     return StagedResult(rows_path, handle)
 
 
-def _manifest(attempt: _Attempt, plan: Plan, reading: Reading, unchecked: int) -> Manifest:
+def _manifest(attempt: _Attempt, plan: Plan, reading: Reading, unchecked: int, altered: tuple[str, ...]) -> Manifest:
     return Manifest(
         contract_version=CONTRACT_VERSION,
         batch_id=attempt.run.batch_id,
@@ -128,6 +128,7 @@ def _manifest(attempt: _Attempt, plan: Plan, reading: Reading, unchecked: int) -
         unchecked_jumps=unchecked,
         accepted=plan.accepted,
         left=plan.left,
+        altered=altered,
     )
 
 

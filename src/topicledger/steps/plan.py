@@ -20,7 +20,7 @@ from topicledger.model.manifest import Acceptance
 from topicledger.model.plan import OffsetRange, Plan, Position, Receipt
 from topicledger.retries import with_retries
 from topicledger.steps.run import Run, group_id
-from topicledger.warehouse.contract import Warehouse
+from topicledger.warehouse.contract import Compared, Warehouse
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class Planner:
         self._pipeline = run.pipeline
         self._receipt = receipt
         self._accepted = accepted
+        self._compared = Compared(there=False)
         self._added: Sequence[Position] = ()
         self._recorded: list[str] = []
 
@@ -72,6 +73,8 @@ class Planner:
         state = self._stable(state)
         # 4
         self._recorded = [f"topic_id:{state.topic_id}"] if recreated else []
+        if not known:
+            self._recorded += self._renamed()
         self._added = planning.missing_positions(state, known, self._receipt, self._pipeline.origin)
         crash_point("step-04.positions_read")
         positions = planning.current_positions(state, [*known, *self._added], self._receipt)
@@ -90,29 +93,37 @@ class Planner:
             state, positions, target=self._warehouse.target, accepted=accepted, max_records=self._pipeline.max_records
         )
 
-    def begin_books(self) -> None:
-        """Step 4, once the planned batch was judged: create what is missing, and write where new books begin.
+    def begin_books(self) -> tuple[str, ...]:
+        """Step 4, once the planned batch was judged: create or alter tables, and write where new books begin.
 
-        It does nothing where the ledger has a position of every planned partition, and a repeat changes nothing. A kill
-        leaves tables, or tables and positions: planned again, it starts from what is there.
+        It does nothing where the tables are as declared and the ledger has a position of every planned partition, and a
+        repeat changes nothing. A kill leaves tables, or tables and positions: planned again, it starts from what is
+        there.
+
+        Returns:
+            How the rows table was altered.
 
         Raises:
-            RetriableError: The warehouse doesn't answer, or another run began the books elsewhere meanwhile.
+            RetriableError: The warehouse doesn't answer, the table that has to be altered is held by others, or another
+                run began the books elsewhere meanwhile.
             SettingsError: A grant is missing.
         """
         added, recorded = self._added, self._recorded
-        if not added:
-            return
-        with_retries("preparing the tables", self._warehouse.ensure_tables)
+        if not added and self._compared.as_declared:
+            return ()
+        altered = with_retries("preparing the tables", self._warehouse.ensure_tables)
         crash_point("step-04.tables_there")
-        row = self._acceptance(added[0].topic_id, recorded) if recorded else None
-        with_retries("adding positions", lambda: self._warehouse.add_positions(added, row))
-        planning.require_begun(added, self._known())
-        crash_point("step-04.books_begun")
+        if added:
+            row = self._acceptance(added[0].topic_id, recorded) if recorded else None
+            with_retries("adding positions", lambda: self._warehouse.add_positions(added, row))
+            planning.require_begun(added, self._known())
+            crash_point("step-04.books_begun")
+        return tuple(altered)
 
     def _require_tables(self) -> None:
         """Refuse tables that aren't as declared, and up front what creating them would be refused after the read."""
-        if with_retries("comparing the tables", self._warehouse.compare_tables):
+        self._compared = with_retries("comparing the tables", self._warehouse.compare_tables)
+        if self._compared.there:
             return
         problems = with_retries("asking for grants", self._warehouse.access).problems
         if problems:
@@ -128,6 +139,11 @@ class Planner:
 
     def _known(self) -> Sequence[Position]:
         return with_retries("reading the ledger", lambda: self._warehouse.positions(self._pipeline.topic))
+
+    def _renamed(self) -> list[str]:
+        name, topic = self._pipeline.name, self._pipeline.topic
+        others = with_retries("reading the ledger", lambda: self._warehouse.other_targets(topic))
+        return planning.check_target(name, topic, self._warehouse.target, others, self._accepted)
 
     def _truncations(
         self, state: planning.TopicState, positions: Mapping[int, Position]

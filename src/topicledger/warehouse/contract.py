@@ -1,9 +1,10 @@
 """What a warehouse promises: who calls what, when, how often, and what a failure may leave.
 
 Planning (steps 3 to 7) calls at every try of the task `compare_tables`, where a table is missing `access`,
-then `positions`, and once for each accepted truncation `set_back`. It creates nothing. When the batch was judged and is
-within its error budget, and the plan has partitions without a position (the first time, new partitions, an accepted
-topic_id), it calls `ensure_tables`, `add_positions` and `positions` again. All are called again for up to 30 s while
+then `positions`, where there are none `other_targets`, and once for each accepted truncation `set_back`. It creates
+nothing. When the batch was judged and is within its error budget, it calls `ensure_tables` where the tables aren't as
+declared or the plan has partitions without a position (the first time, new partitions, an accepted topic_id), and for
+these `add_positions` and `positions` again. All are called again for up to 30 s while
 they raise RetriableError. Each is a transaction of its own: a failure leaves all of a call or none of it, and a repeat
 changes nothing.
 
@@ -38,7 +39,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
 
 from topicledger.model.accounts import AppliedCounts, PartitionBooks, StagedCounts
-from topicledger.model.ledger import LedgerRow, LedgerSnapshot
+from topicledger.model.ledger import LedgerRow, LedgerSnapshot, Loaded
 from topicledger.model.manifest import Manifest
 from topicledger.model.plan import OffsetRange, Position
 
@@ -79,6 +80,24 @@ class StagedStreams:
     dead_letters: BinaryIO
     tombstones: BinaryIO
     jumps: BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """How a warehouse's tables differ from what the pipeline declares, where a run may mend it.
+
+    Args:
+        there: Whether all tables are there; what is missing a run creates once its first batch was judged.
+        alterations: How a run alters the rows table then: the statements, in order.
+    """
+
+    there: bool
+    alterations: tuple[str, ...] = ()
+
+    @property
+    def as_declared(self) -> bool:
+        """Whether nothing has to be done."""
+        return self.there and not self.alterations
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,27 +187,38 @@ class Warehouse(Protocol):
     def ddl(self) -> str:
         """The statements that create the tables, for a DBA and for `topicledger check`."""
 
-    def compare_tables(self) -> bool:
+    def compare_tables(self) -> Compared:
         """Compare what is there with what the pipeline declares. Creates nothing, no file and no folder either.
 
-        Returns:
-            Whether all is there; what is missing a run creates once its first batch was judged.
-
         Raises:
-            SettingsError: A table is missing and the pipeline doesn't create tables, or a grant is missing.
-            IntegrityError: A column is missing, has another type or another nullability: it is named.
+            SettingsError: A table is missing or has to be altered, and the pipeline doesn't create tables; or a grant
+                is missing.
+            IntegrityError: A column is missing, has another type or another nullability, and no run may mend it: it is
+                named.
         """
 
-    def ensure_tables(self) -> None:
-        """Create what is missing (when the pipeline says so) and compare what is there.
+    def ensure_tables(self) -> Sequence[str]:
+        """Create what is missing and alter what may change (when the pipeline says so), and compare what is there.
+
+        A run calls it when a batch was judged, and a repeat does nothing. A nullable column may be added, a number may
+        get more digits, a column may get nullable: no row that is there says anything else afterwards. Two that alter
+        at once do it once; a kill leaves the table as it was or as it is declared, but for several statements where
+        DDL commits.
+
+        Returns:
+            What was altered, by its statements.
 
         Raises:
-            SettingsError: A table is missing and the pipeline doesn't create tables, or a grant is missing.
-            IntegrityError: A column is missing, has another type or another nullability: it is named.
+            SettingsError: As `compare_tables`; or this user may not alter the table: it has the statements.
+            IntegrityError: As `compare_tables`.
+            RetriableError: Others hold the table that has to be altered.
         """
 
     def positions(self, topic: str) -> Sequence[Position]:
         """This target's position rows of a topic, of every topic_id that it ever had; none where no ledger is yet."""
+
+    def other_targets(self, topic: str) -> Sequence[Loaded]:
+        """The other targets of the same ledger that a topic was loaded into, and by whom; none where no ledger is."""
 
     def add_positions(self, positions: Sequence[Position], row: LedgerRow | None = None) -> None:
         """Step 4, in a transaction of its own: insert position rows that aren't there; leave others alone.

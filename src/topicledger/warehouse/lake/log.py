@@ -219,6 +219,15 @@ class Log:
             )
 
 
+def targets(store: Store) -> Iterator[str]:
+    """The targets that have a log in a store; one listing each."""
+    after = ""
+    while names := store.names(LOGS, after):
+        target = names[0].partition("/")[0]
+        yield target
+        after = f"{target}/~"  # behind all that is in it
+
+
 class _Versioned(msgspec.Struct):
     version: int
 

@@ -13,16 +13,16 @@ from itertools import islice
 
 from topicledger.connection import Connection
 from topicledger.errors import IntegrityError, RetriableError, SettingsError
-from topicledger.model.ledger import LedgerRow, LedgerSnapshot
+from topicledger.model.ledger import LedgerRow, LedgerSnapshot, Loaded
 from topicledger.model.plan import Position
 from topicledger.pipeline import Pipeline
 from topicledger.private_folder import private_folder
-from topicledger.warehouse.contract import Audit, LoadTransaction
+from topicledger.warehouse.contract import Audit, Compared, LoadTransaction
 from topicledger.warehouse.duckdb.warehouse import Memory, require_schema
 from topicledger.warehouse.lake import views as lake_views
 from topicledger.warehouse.lake.audit import audit
 from topicledger.warehouse.lake.load import LakeLoad
-from topicledger.warehouse.lake.log import Log
+from topicledger.warehouse.lake.log import Log, targets
 from topicledger.warehouse.lake.log_entry import LogEntry, LoggedColumn
 from topicledger.warehouse.lake.parquet import write_files
 from topicledger.warehouse.lake.scratch import SCRATCH, opened_scratch
@@ -62,28 +62,46 @@ class Lake:
         """The statements that make views of the files in a DuckDB: there is nothing to be created for a load."""
         return "".join(f"{s};\n" for s in lake_views.ddl(self._store.location, self._tables))
 
-    def compare_tables(self) -> bool:
+    def compare_tables(self) -> Compared:
         """Compare the log's columns with what the pipeline declares, where there is a log. Creates nothing."""
         tip = self._log.tip()
         if tip is not None:
-            self._require_as_declared(tip)
-        elif not self._pipeline.create_tables:
+            self._log.require_conditions(tip)
+            return Compared(there=True, alterations=_changes(tip.columns, self._columns(tip)))
+        if not self._pipeline.create_tables:
             raise SettingsError(
                 f"the pipeline declares create_tables=False and there is no ledger at {self._log.where}: correct "
                 "the connection's bucket, prefix or path, or let one run create it",
                 code="ledger-missing",
             )
-        return tip is not None
+        return Compared(there=False)
 
-    def ensure_tables(self) -> None:
-        """Begin the log (when the pipeline says so), compare its columns, and see that the store keeps its word."""
-        if not self.compare_tables():
-            self._require_as_declared(self._create())
+    def ensure_tables(self) -> Sequence[str]:
+        """Begin the log (when the pipeline says so), compare its columns, and see that the store keeps its word.
+
+        Columns that change do so with the entry of the next load.
+        """
+        compared = self.compare_tables()
+        if not compared.there:
+            tip = self._create()
+            self._columns(tip)
+            self._log.require_conditions(tip)
+        return compared.alterations
 
     def positions(self, topic: str) -> Sequence[Position]:
         """This target's positions of a topic, of every topic_id that it ever had; none where no log is yet."""
         tip = self._log.tip()
         return tuple(p for p in tip.positions if p.topic == topic) if tip else ()
+
+    def other_targets(self, topic: str) -> Sequence[Loaded]:
+        """The other targets beside this one's log that a topic was loaded into, and by whom."""
+        found = []
+        for log in (Log(self._store, target) for target in targets(self._store) if target != self.target):
+            entries = log.backwards(log.require_tip())
+            row = next((entry.row for entry in entries if entry.row is not None), None)
+            if row is not None and row.topic == topic:
+                found.append(Loaded(row.pipeline, row.target))
+        return found
 
     def add_positions(self, positions: Sequence[Position], row: LedgerRow | None = None) -> None:
         """Step 4, an entry of its own: add positions that aren't there; leave others alone."""
@@ -144,21 +162,20 @@ class Lake:
     def close(self) -> None:
         """Do nothing: no call leaves a lock, a transaction or a file open."""
 
-    def _require_as_declared(self, tip: LogEntry) -> None:
-        self._columns(tip)
-        self._log.require_conditions(tip)
-
     def _columns(self, tip: LogEntry) -> tuple[LoggedColumn, ...]:
-        """The log's columns and those that the declaration adds, which must be nullable.
+        """The log's columns as the declaration has them: some may be added, or get nullable.
+
+        Files that are there keep their columns, so that none gets another type.
 
         Raises:
             IntegrityError: A column has another type or nullability, or one that isn't nullable was added or dropped.
         """
-        found = {c.name: FoundColumn(DUCKDB.type_of(c.type), c.nullable, has_default=False) for c in tip.columns}
-        added = [c for c in self._tables.rows.columns if c.name not in found and c.nullable]
-        found |= {c.name: FoundColumn(DUCKDB.type_of(c.type), nullable=True, has_default=False) for c in added}
+        nullable = {c.name: LoggedColumn(c.name, c.type, c.nullable) for c in self._tables.rows.columns if c.nullable}
+        after = {c.name: LoggedColumn(c.name, c.type, c.nullable or c.name in nullable) for c in tip.columns}
+        after |= {name: column for name, column in nullable.items() if name not in after}
+        found = {c.name: FoundColumn(DUCKDB.type_of(c.type), c.nullable, has_default=False) for c in after.values()}
         require_columns(self._tables.rows, found, DUCKDB)
-        return (*tip.columns, *(LoggedColumn(c.name, c.type, c.nullable) for c in added))
+        return tuple(after.values())
 
     def _create(self) -> LogEntry:
         """Begin the log with empty files, so that readers find columns before the first row."""
@@ -170,3 +187,13 @@ class Lake:
                     self._store.upload(f"{self._folders[kind]}/{file.entry.name}", file.path)
                     files.append(file.entry)
         return self._log.create(columns, tuple(files))
+
+
+def _changes(before: Sequence[LoggedColumn], after: Sequence[LoggedColumn]) -> tuple[str, ...]:
+    """How columns differ, in words: a log has no statements."""
+    known = {column.name: column for column in before}
+    return tuple(
+        f"column {c.name} may be NULL" if c.name in known else f"column {c.name} ({c.type}) is added"
+        for c in after
+        if known.get(c.name) != c
+    )

@@ -21,6 +21,9 @@ class Dialect:
         temp_options: What ends CREATE TEMPORARY TABLE.
         keys: Whether tables get PRIMARY KEY and UNIQUE constraints.
         ddl_commits: Whether DDL commits by itself, so that nothing can be created together with something else.
+        rescales: Whether a decimal column may get more digits behind the point.
+        may_alter: Yields whether this user may alter a table: schema, table; empty: that shows when it is done.
+        before_alter: What is said before a table is altered, so that nobody waits long; empty: nothing.
         decode_base64: Turns base64 text into bytes.
         to_json: Turns JSON text into the type `json`.
         from_json: Turns that into text.
@@ -49,6 +52,9 @@ class Dialect:
     temp_options: str = ""
     keys: bool
     ddl_commits: bool = False
+    rescales: bool = True
+    may_alter: str = ""
+    before_alter: str = ""
     decode_base64: str
     to_json: str
     from_json: str
@@ -85,6 +91,11 @@ POSTGRES = Dialect(
     temp_schema="pg_temp",
     temp_options=" ON COMMIT DROP",
     keys=True,
+    may_alter="""
+        SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = %s AND c.relname = %s""",
+    # Who waits for a table makes all that come later wait, readers too.
+    before_alter="SET LOCAL lock_timeout TO '3s'",
     decode_base64="decode({}, 'base64')",
     to_json="CAST({} AS jsonb)",
     from_json="CAST({} AS text)",
@@ -161,6 +172,7 @@ SNOWFLAKE = Dialect(
     mark="?",
     keys=False,  # they would be written down and not enforced
     ddl_commits=True,
+    rescales=False,
     decode_base64="BASE64_DECODE_BINARY({})",
     to_json="PARSE_JSON({})",
     from_json="TO_JSON({})",

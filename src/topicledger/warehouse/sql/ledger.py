@@ -14,7 +14,7 @@ import msgspec
 from topicledger.columns import Column
 from topicledger.errors import IntegrityError, RetriableError
 from topicledger.model.accounts import Accounts, PartitionBooks
-from topicledger.model.ledger import LedgerRow
+from topicledger.model.ledger import LedgerRow, Loaded
 from topicledger.model.manifest import Acceptance, Manifest
 from topicledger.model.plan import OffsetRange, Position, Receipt
 from topicledger.warehouse.sql.dialect import Dialect
@@ -51,6 +51,16 @@ class LedgerTables:
             sql += f" AND topic = {self._dialect.mark}"
             values.append(topic)
         return tuple(Position(*row) for row in session.query(f"{sql} ORDER BY topic_id, partition", values))
+
+    def other_targets(self, session: Session, topic: str) -> tuple[Loaded, ...]:
+        """Which other targets a topic was loaded into, by pipelines of which names."""
+        mark = self._dialect.mark
+        rows = session.query(
+            f"SELECT DISTINCT pipeline, target FROM {self._tables.batches.sql} "
+            f"WHERE topic = {mark} AND target <> {mark} ORDER BY pipeline, target",
+            (topic, self._tables.target),
+        )
+        return tuple(Loaded(*row) for row in rows)
 
     def add_positions(self, session: Session, positions: Sequence[Position]) -> None:
         """Insert the position rows whose key isn't there, and read them back.

@@ -1,4 +1,4 @@
-"""The tables' life: creating what is missing, comparing what is there, refusing a newer ledger."""
+"""The tables' life: creating what is missing, altering what may change, refusing what differs, and a newer ledger."""
 # ruff: noqa: S608 - only quoted identifiers and constants are put into the text; every value is bound
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from collections.abc import Iterable
 
 from topicledger.errors import IntegrityError, SettingsError
 from topicledger.model.ledger import SCHEMA_VERSION
+from topicledger.warehouse.contract import Compared
 from topicledger.warehouse.sql.dialect import Dialect
+from topicledger.warehouse.sql.evolution import evolved
 from topicledger.warehouse.sql.session import Session
-from topicledger.warehouse.sql.tables import FoundColumn, Tables, require_columns
+from topicledger.warehouse.sql.tables import FoundColumn, Table, Tables, require_columns
 
 _Found = dict[str, dict[str, FoundColumn]]
 
@@ -20,20 +22,17 @@ def ddl(tables: Tables, dialect: Dialect) -> tuple[str, ...]:
     return (f"CREATE SCHEMA IF NOT EXISTS {dialect.quoted(tables.schema)}", *tables.ddl(dialect))
 
 
-def compare(session: Session, tables: Tables, dialect: Dialect, *, create: bool) -> bool:
-    """Compare what is there; create nothing.
+def compare(session: Session, tables: Tables, dialect: Dialect, *, create: bool) -> Compared:
+    """Compare what is there; change nothing.
 
     Args:
         session: Its transaction is open.
         tables: The pipeline's.
         dialect: The warehouse's.
-        create: Whether a run may create what is missing.
-
-    Returns:
-        Whether all is there.
+        create: Whether a run may create what is missing, and alter what it can.
 
     Raises:
-        SettingsError: A table is missing and may not be created, or the ledger is of a newer version.
+        SettingsError: A table is missing or has to be altered, and may not be; or the ledger is of a newer version.
         IntegrityError: A table differs from what the pipeline declares, or isn't one.
     """
     _require_tables(session, tables, dialect)
@@ -41,29 +40,50 @@ def compare(session: Session, tables: Tables, dialect: Dialect, *, create: bool)
     missing = _missing(tables, found)
     if missing and not create:
         raise _not_created(tables, dialect, missing)
+    alterations: tuple[str, ...] = ()
+    if tables.rows.name in found:
+        found[tables.rows.name], alterations = evolved(tables.rows, found[tables.rows.name], dialect)
     _require_as_declared(session, tables, dialect, {name: found[name] for name in found.keys() - missing})
-    return not missing
+    if alterations and not create:
+        raise _not_altered(tables, alterations, "the pipeline declares create_tables=False")
+    if alterations and dialect.may_alter:
+        asked = session.query(dialect.may_alter, (tables.schema, tables.rows.name))
+        if asked != [(True,)]:
+            raise _not_altered(tables, alterations, "this user doesn't own it")
+    return Compared(not missing, alterations)
 
 
-def ensure(session: Session, tables: Tables, dialect: Dialect, *, create: bool) -> None:
-    """Create what is missing, when allowed, and compare what is there.
+def ensure(session: Session, tables: Tables, dialect: Dialect, *, create: bool) -> tuple[str, ...]:
+    """Create what is missing and alter what may change, when allowed, and compare what is there.
 
     All of it happens inside the session's transaction, but for DDL where it commits by itself.
 
+    Returns:
+        The statements that altered a table that was there.
+
     Raises:
-        SettingsError: A table is missing and may not be created, or the ledger is of a newer version.
+        RetriableError: Others hold the table that has to be altered.
+        SettingsError: As `compare`; or this user may not alter the table.
         IntegrityError: A table differs from what the pipeline declares, or isn't one.
     """
-    if compare(session, tables, dialect, create=create):
-        return
+    compared = compare(session, tables, dialect, create=create)
+    if compared.as_declared:
+        return ()
     session.lock_creation()
     found = _create(session, tables, dialect)
+    alterations: tuple[str, ...] = ()
+    if tables.rows.name in found:
+        _, alterations = evolved(tables.rows, found[tables.rows.name], dialect)
+    if alterations:
+        _alter(session, tables, dialect, alterations)
+        found = _found(session, tables, dialect)
     _require_as_declared(session, tables, dialect, {table.name: found[table.name] for table in tables.all})
+    return alterations
 
 
-def has_ledger(session: Session, tables: Tables, dialect: Dialect) -> bool:
-    """Whether the positions' table is there."""
-    return tables.positions.name in _found(session, tables, dialect)
+def has_table(session: Session, table: Table, dialect: Dialect) -> bool:
+    """Whether a table is there."""
+    return any(row[0] == table.name for row in session.query(dialect.columns_query, (table.schema,)))
 
 
 def _require_as_declared(session: Session, tables: Tables, dialect: Dialect, found: _Found) -> None:
@@ -121,6 +141,23 @@ def _create(session: Session, tables: Tables, dialect: Dialect) -> _Found:
     for statement in tables.ddl(dialect, _missing(tables, _found(session, tables, dialect))):
         session.execute(statement)
     return _found(session, tables, dialect)
+
+
+def _alter(session: Session, tables: Tables, dialect: Dialect, alterations: Iterable[str]) -> None:
+    try:
+        for statement in filter(None, (dialect.before_alter, *alterations)):
+            session.execute(statement)
+    except SettingsError as error:
+        raise _not_altered(tables, alterations, error.message) from error
+
+
+def _not_altered(tables: Tables, alterations: Iterable[str], why: str) -> SettingsError:
+    statements = ";\n".join(alterations)
+    return SettingsError(
+        f"table {tables.target} isn't as the pipeline declares it, and a run can't alter it: {why}. "
+        f"Have its owner alter it:\n{statements};",
+        code="table-not-alterable",
+    )
 
 
 def _not_created(tables: Tables, dialect: Dialect, missing: frozenset[str]) -> SettingsError:

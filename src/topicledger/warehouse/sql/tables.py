@@ -190,7 +190,9 @@ def require_columns(table: Table, found: Mapping[str, FoundColumn], dialect: Dia
 def _drift(column: Column, found: FoundColumn | None, dialect: Dialect) -> str | None:
     expected = dialect.type_of(column.type)
     if found is None:
-        return f"column {column.name} ({expected}) is missing"
+        return f"column {column.name} ({expected}) is missing" + (
+            "" if column.nullable or column in OWN else ", and is added only where it is declared nullable"
+        )
     if found.type != expected:
         return f"column {column.name} is {found.type}, not {expected}"
     if found.nullable != column.nullable:

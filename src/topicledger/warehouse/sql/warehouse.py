@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from typing import TypeVar
 
 from topicledger.crash_points import crash_point
 from topicledger.errors import IntegrityError
-from topicledger.model.ledger import LedgerRow, LedgerSnapshot
+from topicledger.model.ledger import LedgerRow, LedgerSnapshot, Loaded
 from topicledger.model.plan import Position
 from topicledger.pipeline import Pipeline
-from topicledger.warehouse.contract import Audit, LoadTransaction
+from topicledger.warehouse.contract import Audit, Compared, LoadTransaction
 from topicledger.warehouse.sql import schema
 from topicledger.warehouse.sql.dialect import Dialect
 from topicledger.warehouse.sql.ledger import LedgerTables
 from topicledger.warehouse.sql.session import Session
 from topicledger.warehouse.sql.staged_tables import StagedSql
-from topicledger.warehouse.sql.tables import Tables
+from topicledger.warehouse.sql.tables import Table, Tables
 from topicledger.warehouse.sql.transaction import SqlLoad
+
+log = logging.getLogger(__name__)
+
+_Row = TypeVar("_Row")
 
 
 class SqlWarehouse:
@@ -59,31 +65,34 @@ class SqlWarehouse:
         """The statements that create the tables, for a DBA and for `topicledger check`."""
         return "".join(f"{statement};\n" for statement in schema.ddl(self._tables, self._dialect))
 
-    def compare_tables(self) -> bool:
+    def compare_tables(self) -> Compared:
         """Compare what is there with what the pipeline declares. Creates nothing, no file and no folder either."""
         create = self._pipeline.create_tables
         if create and not self._there():
-            return False
+            return Compared(there=False)
         with self._reading() as session:
             schema.require_fit(self._unfit(session, self._tables))
             return schema.compare(session, self._tables, self._dialect, create=create)
 
-    def ensure_tables(self) -> None:
-        """Create what is missing (when the pipeline says so) and compare what is there."""
+    def ensure_tables(self) -> Sequence[str]:
+        """Create what is missing and alter what may change (when the pipeline says so), and compare what is there."""
         create = self._pipeline.create_tables
         with closing(self._connect(create)) as session:
             session.begin()
             schema.require_fit(self._unfit(session, self._tables))
-            schema.ensure(session, self._tables, self._dialect, create=create)
+            altered = schema.ensure(session, self._tables, self._dialect, create=create)
             session.commit()
+        for statement in altered:
+            log.warning("the table follows its declaration: %s", statement)
+        return altered
 
     def positions(self, topic: str) -> Sequence[Position]:
         """This target's position rows of a topic, of every topic_id that it ever had; none where no ledger is yet."""
-        if not self._there():
-            return ()
-        with self._reading() as session:
-            there = schema.has_ledger(session, self._tables, self._dialect)
-            return self._ledger.positions(session, topic) if there else ()
+        return self._asked(self._tables.positions, lambda session: self._ledger.positions(session, topic))
+
+    def other_targets(self, topic: str) -> Sequence[Loaded]:
+        """The other targets of the same ledger that a topic was loaded into, and by whom; none where no ledger is."""
+        return self._asked(self._tables.batches, lambda session: self._ledger.other_targets(session, topic))
 
     def add_positions(self, positions: Sequence[Position], row: LedgerRow | None = None) -> None:
         """Step 4, in a transaction of its own: insert position rows that aren't there; leave others alone."""
@@ -141,6 +150,13 @@ class SqlWarehouse:
 
     def close(self) -> None:
         """Do nothing: no session outlives the call that opened it."""
+
+    def _asked(self, table: Table, ask: Callable[[Session], Sequence[_Row]]) -> Sequence[_Row]:
+        """Ask the ledger, where that table of it is there."""
+        if not self._there():
+            return ()
+        with self._reading() as session:
+            return ask(session) if schema.has_table(session, table, self._dialect) else ()
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:
