@@ -21,7 +21,7 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError(
         f"user_etl_dag.py needs its engine ({error}): `pip install 'topicledger[duckdb,postgres]'` for Airflow's "
-        "scheduler, DAG processor and workers, or let `topicledger init --vendor DAGS_DIR` put it beside this file"
+        "scheduler, DAG processor and workers, or let `topicledger init --vendor DAGS_DIR` put it here [engine-missing]"
     ) from error
 
 KAFKA_CONN_ID = "kafka_default"

@@ -20,7 +20,7 @@ class Made:
 
     place: str
     code: str | None
-    """The error's code; None where it isn't written there, empty where it is none of ours."""
+    """The error's code; None where it isn't written there."""
     messages: list[str]
     """The templates that its message may have."""
 
@@ -74,12 +74,18 @@ def made() -> Iterator[Made]:
                 if isinstance(node, ast.Call) and (kind := ast.unparse(node.func).rpartition(".")[2]) in ERRORS:
                     found = _templates(node.args[0], scope, functions) if node.args else None
                     if found is not None:
-                        yield Made(f"{name}:{node.lineno}", _code(node) if kind in OURS else "", found)
+                        yield Made(f"{name}:{node.lineno}", _code(node) if kind in OURS else _written_out(found), found)
 
 
 def _code(node: ast.Call) -> str | None:
     given = next((keyword.value for keyword in node.keywords if keyword.arg == "code"), None)
     return given.value if isinstance(given, ast.Constant) and isinstance(given.value, str) else None
+
+
+def _written_out(messages: list[str]) -> str | None:
+    """The code of an error that isn't ours, whose message has it at its end."""
+    ends = [re.search(r"\[([^]]*)\]$", message) for message in messages]
+    return ends[0][1] if ends and ends[0] else None
 
 
 def _own(scope: ast.AST) -> Iterator[ast.AST]:

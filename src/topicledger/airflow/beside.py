@@ -30,7 +30,7 @@ def sibling(file: str, name: str) -> Callable[[], ModuleType]:
     if found is None or found.origin is None or (loader := found.loader) is None:
         raise ImportError(
             f"{Path(file).name} needs {name}.py beside it, but there is no {here / name}.py: put the "
-            "file there; `topicledger init` writes both files into the folder that it is given"
+            "file there; `topicledger init` writes both files into the folder that it is given [sibling-missing]"
         )
 
     @functools.cache

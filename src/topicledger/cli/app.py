@@ -15,7 +15,8 @@ import msgspec
 try:
     import typer
 except ImportError as error:
-    raise SystemExit(f"the command needs its extra ({error}): pip install 'topicledger[cli]'") from error
+    said = f"the command needs its extra ({error}): pip install 'topicledger[cli]' [command-incomplete]"
+    raise SystemExit(said) from error
 
 from topicledger import __version__
 from topicledger.airflow.ledger import KAFKA_CONN_ID, WAREHOUSE_CONN_ID
