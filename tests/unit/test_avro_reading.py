@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from tests.support.avro import field, logical, record, written
 from topicledger.avro_schema import InvalidSchema, parse
-from topicledger.events.avro_reading import Malformed, Unresolved, reading
+from topicledger.events.avro_encoding import Malformed
+from topicledger.events.avro_reading import Unresolved, reading
 
 TREE = record(field("value", "long"), field("next", ["null", "Tree"]), name="Tree")
 EVERY = record(
@@ -203,6 +204,7 @@ def test_a_decimal_is_exact_whatever_its_schema_says(unscaled: int) -> None:
         ("string", b"\x01", "less than no bytes"),
         ("bytes", b"\x01", "something in it has -1 bytes"),
         ("long", b"\xff" * 10 + b"\x01", "more than 64 bits"),
+        ("long", b"\xff" * 9 + b"\x02", "more than 64 bits"),
         ({"type": "enum", "name": "E", "symbols": ["a", "b"]}, b"\x01", "symbol -1 in it isn't one of 2"),
         ({"type": "enum", "name": "E", "symbols": ["a", "b"]}, b"\x04", "symbol 2 in it isn't one of 2"),
         (["null", "long"], b"\x01\x02", "branch -1 in it isn't one of 2"),

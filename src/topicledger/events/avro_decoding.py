@@ -9,7 +9,8 @@ import msgspec
 
 from topicledger.avro_schema import InvalidSchema, parse
 from topicledger.errors import RejectedRecord
-from topicledger.events.avro_reading import Malformed, Unresolved, reading
+from topicledger.events.avro_encoding import Malformed
+from topicledger.events.avro_reading import Unresolved, reading
 from topicledger.events.framing import FRAME, not_framed, registered, schema_id
 from topicledger.events.rejections import rejection, storable
 from topicledger.formats import Avro
