@@ -91,9 +91,9 @@ def test_what_it_writes_takes_the_sample(
     assert [line for line in lines if line not in source] == []
 
 
-def test_it_reads_the_newest(command: Command, topics: Topics) -> None:
-    """Of a longer topic it looks at the newest records alone, and writes to the output where no file is named."""
-    topic = unique_topic()
+def test_it_reads_the_newest(command: Command, topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a longer topic it looks at the newest records alone, with a bar on a terminal, and prints what it makes."""
+    topic = unique_topic("1st")  # no table has such a name
     topics.create(topic, 1)
     produce(topics.bootstrap, topic, [Record(b'{"old": 1}')] * 50 + [Record(b'{"new": 1}')] * 20)
     command.connect_kafka({"bootstrap.servers": topics.bootstrap})
@@ -102,7 +102,10 @@ def test_it_reads_the_newest(command: Command, topics: Topics) -> None:
     assert "    new: int\n" in ran.out
     assert "old" not in ran.out
     assert 'table="sales.mine"' in ran.out
-    assert topics.committed(f"{topic}_to_{topic.replace('.', '_')}.infer", topic) == {}
+    assert topics.committed(f"{topic}_to_sales.mine.infer", topic) == {}
+    assert "makes no table's name" in command("infer", topic).err
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert f"reading {topic}" in command("infer", topic, "--table", "mine").err
 
 
 def test_what_it_can_not_do(command: Command, topics: Topics) -> None:

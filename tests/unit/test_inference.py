@@ -80,7 +80,7 @@ def field(name: str, *values: Any, times: int = 50) -> str:
     return line.removeprefix(f"{name}: ")
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(DOCUMENTS)
 def test_whatever_the_documents_the_type_holds_them(documents: list[dict[str, Any]]) -> None:
     """The file for any JSON objects imports, and its judge takes each of them as a row."""
@@ -264,6 +264,22 @@ def test_fields_that_hardly_a_record_has() -> None:
     assert "utm" not in source
     source = written([{"url": "/", **({"utm": "x"} if n == 7 else {})} for n in range(400)], "clicks")
     assert "    utm: str | None = None  # absent from 399 of 400\n" in source
+
+
+def test_names_that_no_class_can_have() -> None:
+    """Names of data, thousands of them, or with a quote, are no fields: of the event they are kept, else in a dict."""
+    wide = [
+        {"id": n, **{f"n{i}": 1 for i in range(n * 100, n * 100 + 100)}, "o": {f"p{n}-{i}": 1 for i in range(9)}}
+        for n in range(20)
+    ]
+    source = written(wide, keys=[b"%d" % n for n in range(20)])
+    assert "    o: dict[str, int]  # the names vary\n" in source
+    assert 'key="id", keep=("unknown",))' in source
+    assert "n100" not in source
+    source = written([{'"x_id': n, "a\n_id": n, "o": {'"': 1}} for n in range(20)])
+    assert "    o: dict[str, int]  # the names vary\n" in source
+    assert "# no key: no field that every record has looks like an identifier\n" in source
+    assert "_id" not in source
 
 
 def test_what_is_no_object_is_counted() -> None:

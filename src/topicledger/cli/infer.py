@@ -42,7 +42,7 @@ def infer(
     """Write a DAG file for TOPIC from a sample of it: event type, key, format, with comments where it is unsure."""
     # There is no declaration yet: of the ledger only connections are asked for.
     ledger = Ledger("", kafka=kafka, warehouse=warehouse, registry=registry)
-    sample = read_sample(ledger, topic, records)
+    sample = read_sample(ledger, topic, records, f"{topic}_to_{table or table_of(topic)}.infer")
     require_objects(sample, topic)
     defaults = {"kafka": KAFKA_CONN_ID, "warehouse": WAREHOUSE_CONN_ID, "registry": REGISTRY_CONN_ID}
     other = {name: getattr(ledger, name) for name, default in defaults.items() if getattr(ledger, name) != default}
@@ -61,8 +61,14 @@ def infer(
     typer.echo(f"wrote   {output}\n\nNext: read it, then\n  topicledger check {output}")
 
 
-def read_sample(ledger: Ledger, topic: str, records: int) -> Sample:
+def read_sample(ledger: Ledger, topic: str, records: int, group_id: str) -> Sample:
     """Look at the newest records of a topic, with a bar where somebody watches.
+
+    Args:
+        ledger: Names the connections.
+        topic: The topic.
+        records: How many records.
+        group_id: A consumer group's name; there is no offset of it afterwards.
 
     Raises:
         TopicLedgerError: There is no connection, topic or answer, or the records are in a format of others.
@@ -72,7 +78,7 @@ def read_sample(ledger: Ledger, topic: str, records: int) -> Sample:
         state = with_retries(f"describing {topic}", observer.state)
     there = sum(marks.last_stable - marks.low for marks in state.partitions)
     with _bar(f"reading {topic}", min(records, there)) as progress:
-        for chunk in newest_records(settings, state, records, f"{topic}_to_{table_of(topic)}.infer"):
+        for chunk in newest_records(settings, state, records, group_id):
             sample = sample or _sample(ledger, topic, chunk.values)
             sample.add(chunk.values, [chunk.key(index) for index in range(len(chunk.values))])
             progress.update(progress.task_ids[0], completed=sample.records)
@@ -98,7 +104,7 @@ def _sample(ledger: Ledger, topic: str, values: Sequence[bytes | None]) -> Sampl
             )
         found = declared
     asked = msgspec.defstruct("Asked", [(f"field_{n}", Any, msgspec.field(name=n)) for n in found.asked])
-    decoding = open_decoding(Pipeline(topic=topic, event=asked, format=found.format), schemas)
+    decoding = open_decoding(Pipeline(topic="sample", event=asked, format=found.format), schemas)
     return Sample(decoding.document, found.source)
 
 

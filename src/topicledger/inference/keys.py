@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 from topicledger.inference.sample import Sample
@@ -25,25 +26,30 @@ class Key(NamedTuple):
     reason: str
 
 
-def propose_key(sample: Sample, topic: str) -> Key:
+def propose_key(sample: Sample, topic: str, names: Collection[str]) -> Key:
     """Propose the fields that tell a topic's events apart.
 
     The record's key comes first where it is unique, then names that look like an identifier, then two fields
     together, such as an identifier and a version. What is unique by chance, such as a time or an amount, is no key.
+
+    Args:
+        sample: What was seen.
+        topic: The topic.
+        names: The fields that have a column.
     """
-    candidates = sample.key_candidates
-    of_record = [names for names in sample.key_fields if set(names) <= set(candidates)]
+    candidates = [name for name in sample.key_candidates if name in names]
+    of_record = [fields for fields in sample.key_fields if set(fields) <= set(candidates)]
     by_name = sorted((name for name in candidates if _ID.search(name)), key=lambda name: _rank(name, topic))
     ids = [*of_record, *((name,) for name in by_name if (name,) not in of_record)]
-    for names in ids:
-        if not sample.repeats(names):
-            also = ", and the record's key" if names in of_record else ""
-            return Key(names, f"unique in {sample.objects:,} records{also}")
-    for names in ids:
+    for fields in ids:
+        if not sample.repeats(fields):
+            also = ", and the record's key" if fields in of_record else ""
+            return Key(fields, f"unique in {sample.objects:,} records{also}")
+    for fields in ids:
         for other in candidates:
-            together = (*names, other)
-            if other not in names and (_WITHIN.search(other) or (other,) in ids) and not sample.repeats(together):
-                return Key(together, f"unique together; {_said(names)} alone repeats in {sample.repeats(names):,}")
+            together = (*fields, other)
+            if other not in fields and (_WITHIN.search(other) or (other,) in ids) and not sample.repeats(together):
+                return Key(together, f"unique together; {_said(fields)} alone repeats in {sample.repeats(fields):,}")
     return Key((), _why_none(sample, ids))
 
 

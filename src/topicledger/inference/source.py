@@ -37,7 +37,7 @@ def dag_file(sample: Sample, topic: str, table: str | None, conn_ids: Mapping[st
     names, seldom = _told_apart(sample)
     fields = typing.fields(sample.root, names, event)
     classes = [*typing.classes, (event, fields)]
-    key = propose_key(sample, topic)
+    key = propose_key(sample, topic, names)
     columns = dict(zip(names, identifiers(names, typing.taken)[0], strict=True))
     constant = "_".join(words(topic)).upper()
     constant = constant if constant.isidentifier() else f"TOPIC_{constant}"
