@@ -127,9 +127,9 @@ def test_what_it_can_not_do(command: Command, topics: Topics) -> None:
 @pytest.mark.slow
 def test_the_registry_says_what_framed_records_are(command: Command, topics: Topics, schema_registry: Registry) -> None:
     """Avro is declared as such, with its own types; without the registry's connection the next step is to define it."""
-    schema = avro.record(
-        avro.field("id", "long"), avro.field("total", avro.logical("bytes", "decimal", precision=9, scale=2))
-    )
+    total = avro.logical("bytes", "decimal", precision=9, scale=2)
+    fields = avro.field("id", "long"), avro.field("total", total), avro.field("note", ["null", "string"])
+    schema = avro.record(*fields)
     topic = unique_topic()
     topics.create(topic, 1)
     with SchemaRegistryClient({"url": schema_registry.url}) as client:
@@ -137,7 +137,10 @@ def test_the_registry_says_what_framed_records_are(command: Command, topics: Top
     produce(
         topics.bootstrap,
         topic,
-        [Record(avro.framed(schema, {"id": n, "total": Decimal(n)}, number), b"%d" % n) for n in range(20)],
+        [
+            Record(avro.framed(schema, {"id": n, "total": Decimal(n), "note": "a b"}, number), b"%d" % n)
+            for n in range(20)
+        ],
     )
     command.connect_kafka({"bootstrap.servers": topics.bootstrap})
     assert "connection schema_registry_default is not defined" in command("infer", topic).err
@@ -145,5 +148,6 @@ def test_the_registry_says_what_framed_records_are(command: Command, topics: Top
     ran = command("infer", topic, "--registry", "own_registry")
     assert (ran.status, ran.err) == (0, "")
     assert "    total: Annotated[Decimal, Digits(18, 2)]\n" in ran.out
+    assert "    note: str | None  # may be null, never was\n" in ran.out
     assert 'key="id", format=Avro())' in ran.out
     assert 'schedule="@hourly", registry="own_registry")' in ran.out

@@ -18,7 +18,7 @@ from topicledger.errors import SettingsError
 from topicledger.events.decoding import open_decoding
 from topicledger.events.framing import FRAME, schema_id
 from topicledger.formats import JsonSchema
-from topicledger.inference.formats import Recognised, framed_with, of_json, of_kind
+from topicledger.inference.formats import Recognised, framed_with, nullable_fields, of_json, of_kind
 from topicledger.inference.sample import Sample
 from topicledger.inference.source import dag_file
 from topicledger.kafka.registry import SchemaRegistry
@@ -87,7 +87,7 @@ def read_sample(ledger: Ledger, topic: str, records: int, group_id: str) -> Samp
 
 def _sample(ledger: Ledger, topic: str, values: Sequence[bytes | None]) -> Sample:
     """An empty sample of records in the format that the first of them have."""
-    framed, schemas = framed_with(values), None
+    framed, schemas, nullable = framed_with(values), None, frozenset[str]()
     if framed is None:
         found = of_json(values)
     elif framed[FRAME:].startswith(b"{"):
@@ -102,10 +102,10 @@ def _sample(ledger: Ledger, topic: str, values: Sequence[bytes | None]) -> Sampl
                 "follows from its own file: declare it as docs/formats.md has it",
                 code="sample-of-schema",
             )
-        found = declared
+        found, nullable = declared, nullable_fields(schema)
     asked = msgspec.defstruct("Asked", [(f"field_{n}", Any, msgspec.field(name=n)) for n in found.asked])
     decoding = open_decoding(Pipeline(topic="sample", event=asked, format=found.format), schemas)
-    return Sample(decoding.document, found.source)
+    return Sample(decoding.document, found.source, nullable)
 
 
 def require_objects(sample: Sample, topic: str) -> None:

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from topicledger.avro_schema import InvalidSchema, parse
 from topicledger.formats import Avro, Format, Json, JsonSchema
+from topicledger.model.schemas import RegisteredSchema
 
 _LOOKED_AT = 200
 _FRAME = 5
@@ -41,6 +43,15 @@ def of_kind(kind: str) -> Recognised | None:
     """The format of framed values, by the kind of their schema as a registry has it; None: no format of ours."""
     known = _OF_KINDS.get(kind)
     return known and Recognised(*known)
+
+
+def nullable_fields(schema: RegisteredSchema) -> frozenset[str]:
+    """The fields that may be null, as an Avro schema says: a sample that has none may have been lucky."""
+    try:
+        fields = parse(schema.text, schema.references).fields if schema.kind == "AVRO" else ()
+    except InvalidSchema:
+        return frozenset()
+    return frozenset(field.name for field in fields if any(branch.kind == "null" for branch in field.type.inner))
 
 
 def of_json(values: Sequence[bytes | None]) -> Recognised:

@@ -35,7 +35,7 @@ def propose_key(sample: Sample, topic: str, names: Collection[str]) -> Key:
     Args:
         sample: What was seen.
         topic: The topic.
-        names: The fields that have a column.
+        names: The fields that have a column without NULL.
     """
     candidates = [name for name in sample.key_candidates if name in names]
     of_record = [fields for fields in sample.key_fields if set(fields) <= set(candidates)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -25,10 +25,12 @@ class Sample:
     Args:
         document: How a value is read.
         format: The declaration of its format, in Python; empty for plain JSON.
+        nullable: Fields that may be null, as a schema says, whether any was.
     """
 
-    def __init__(self, document: Document, format: str = "") -> None:  # noqa: A002 - as a pipeline calls it
+    def __init__(self, document: Document, format: str = "", nullable: Collection[str] = ()) -> None:  # noqa: A002
         self.format = format
+        self.nullable = nullable
         self.root = Seen()
         self.records = self.unreadable = self.keyed = 0
         self._in_key: Counter[tuple[str, ...]] = Counter()

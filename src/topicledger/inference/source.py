@@ -33,11 +33,11 @@ def dag_file(sample: Sample, topic: str, table: str | None, conn_ids: Mapping[st
         conn_ids: Ids of connections, as arguments of `ledger_dag`, that aren't its defaults.
     """
     event = class_name(singular(topic))
-    typing = Typing(taken={event, *IMPORTED}, exact=sample.format.startswith("Avro"))
+    typing = Typing(taken={event, *IMPORTED}, exact=sample.format.startswith("Avro"), nullable=sample.nullable)
     names, seldom = _told_apart(sample)
     fields = typing.fields(sample.root, names, event)
     classes = [*typing.classes, (event, fields)]
-    key = propose_key(sample, topic, names)
+    key = propose_key(sample, topic, {*names} - {*sample.nullable})
     columns = dict(zip(names, identifiers(names, typing.taken)[0], strict=True))
     constant = "_".join(words(topic)).upper()
     constant = constant if constant.isidentifier() else f"TOPIC_{constant}"

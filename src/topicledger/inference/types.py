@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import NoneType
@@ -88,11 +88,13 @@ class Typing:
     Args:
         taken: Names that no class may have.
         exact: Whether the format tells decimals from floats, as JSON doesn't.
+        nullable: Fields of the event that may be null, whether any was.
         classes: The classes with their fields, the innermost first.
     """
 
     taken: set[str]
     exact: bool = False
+    nullable: Collection[str] = ()
     classes: list[tuple[str, Sequence[Field]]] = field(default_factory=list)
 
     def fields(self, seen: Seen, names: Sequence[str], owner: str) -> list[Field]:
@@ -105,7 +107,9 @@ class Typing:
         missing = [f"{said} {count:,}" for said, count in (("null in", nulls), ("absent from", absent)) if count]
         if missing:
             notes = [f"{', '.join(missing)} of {objects:,}", *notes]
-        return Field(name, annotation, nulls > 0, absent > 0, notes)
+        never = seen.depth == 1 and name in self.nullable and not missing
+        notes = ["may be null, never was", *notes] if never else notes
+        return Field(name, annotation, never or nulls > 0, absent > 0, notes)
 
     def _type(self, seen: Seen, name: str, owner: str) -> _Type:
         """The type of what was seen at one place, null aside."""
