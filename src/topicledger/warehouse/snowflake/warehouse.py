@@ -71,6 +71,7 @@ class SnowflakeSession(WritingSession):
         self._settings = settings
         self._transaction: str | None = None
         self._stage = ""
+        self._copies = 0
         try:
             connection = snowflake.connector.connect(**given())
         except Error as error:
@@ -126,14 +127,17 @@ class SnowflakeSession(WritingSession):
             IntegrityError: The bytes don't parse, or another number of rows arrived than was sent.
         """
         sent = 0
+        # A place of its own for each stream: COPY passes over a file of a name that it has loaded before.
+        self._copies += 1
+        place = f"{table}/{self._copies}"
         with private_folder(_FOLDER) as folder:
             for part in parts(stream, columns, block_bytes, folder):
-                self._put(part.path.as_posix(), table)
+                self._put(part.path.as_posix(), place)
                 sent += part.records
                 part.path.unlink()
         if not sent:
             return
-        answer = self.query(copy_into(table, columns, f"@{self._stage}/{table}/"))
+        answer = self.query(copy_into(table, columns, f"@{self._stage}/{place}/"))
         loaded = sum(int(row[_LOADED]) for row in answer if len(row) > _LOADED)
         if loaded != sent:
             raise IntegrityError(
@@ -168,12 +172,12 @@ class SnowflakeSession(WritingSession):
         with suppress(Error, SettingsError):
             self._connection.close()
 
-    def _put(self, path: str, table: str) -> None:
+    def _put(self, path: str, place: str) -> None:
         if not self._stage:
             self._stage = f"topicledger_{secrets.token_hex(8)}"
             self.execute(f"CREATE TEMPORARY STAGE {self._stage}")
         quoted = path.replace("\\", "\\\\").replace("'", "\\'")
-        self.execute(f"PUT 'file://{quoted}' @{self._stage}/{table} AUTO_COMPRESS = FALSE")
+        self.execute(f"PUT 'file://{quoted}' @{self._stage}/{place} AUTO_COMPRESS = FALSE")
 
     def _current_transaction(self) -> str | None:
         ((found,),) = self.query("SELECT CURRENT_TRANSACTION()")
