@@ -290,7 +290,7 @@ def test_what_is_looked_at(command: Command, case: Case) -> None:
     for name in ("plan", "accounts"):
         assert f"several pipelines: name one of {case.pipeline.name}, other_dag" in command(name).err
     assert "not nobody: name a DAG's id" in command("check", "nobody").err
-    assert json.loads(command("check", "other_dag", "--json").out).popitem()[1][0]["kind"] == "ok"
+    assert json.loads(command("check", "other_dag", "--json").out).popitem()[1]["findings"][0]["kind"] == "ok"
 
 
 def test_a_pipeline_beside_its_dag_file(command: Command, case: Case) -> None:

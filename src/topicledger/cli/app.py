@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -21,14 +20,13 @@ except ImportError as error:
 from topicledger import __version__
 from topicledger.airflow.ledger import KAFKA_CONN_ID, WAREHOUSE_CONN_ID
 from topicledger.cli.airflow_settings import dags_folder
-from topicledger.cli.checks import check_staging, check_topic
-from topicledger.cli.connections import kafka_settings, staging_connection, warehouse_connection
-from topicledger.cli.declared import Declared, find_declared, only_one
-from topicledger.cli.findings import Finding, one_line
+from topicledger.cli.checked import check as checked_one
+from topicledger.cli.connections import kafka_settings, warehouse_connection
+from topicledger.cli.declared import find_declared, only_one
+from topicledger.cli.findings import one_line
 from topicledger.cli.infer import infer
-from topicledger.cli.proof import check_declaration
 from topicledger.cli.scaffold import DAG_FILES, install_line, write_dag_files
-from topicledger.cli.warehouse_checks import check_warehouse, known_positions, needed_ddl, require_ledger
+from topicledger.cli.warehouse_checks import known_positions, needed_ddl, require_ledger
 from topicledger.errors import TopicLedgerError
 from topicledger.kafka.client import client_log
 from topicledger.kafka.topic import TopicObserver
@@ -142,16 +140,18 @@ def check(
 ) -> None:
     """Tell what would stop a run, one line each; nothing that stays is changed. Exit status 1 when anything would."""
     if ddl:
-        one = only_one(what)
-        typer.echo(needed_ddl(warehouse_connection(one.ledger), one.pipeline), nl=False)
+        declared = only_one(what)
+        typer.echo(needed_ddl(warehouse_connection(declared.ledger), declared.pipeline), nl=False)
         return
-    findings = {one.where: list(_checked(one)) for one in find_declared(what)}
+    checked = [checked_one(one) for one in find_declared(what)]
     if as_json:
-        typer.echo(json.dumps({where: [asdict(one) for one in found] for where, found in findings.items()}, indent=2))
-    problems = [finding.text for found in findings.values() for finding in found if finding.kind == "problem"]
-    for finding in (finding for found in findings.values() for finding in found if not as_json):
-        if finding.kind != "problem":
-            typer.echo(f"{finding.kind:<9}{finding.text}")
+        typer.echo(json.dumps({one.declared.where: one.document for one in checked}, indent=2, default=str))
+    for one in checked if not as_json else ():
+        for finding in one.findings:
+            if finding.kind != "problem":
+                typer.echo(f"{finding.kind:<9}{finding.text}")
+        typer.echo(f"\n{one.table}\n")
+    problems = [finding.text for one in checked for finding in one.findings if finding.kind == "problem"]
     for problem in problems if not as_json else ():
         typer.echo(f"problem  {problem}", err=True)
     if problems:
@@ -191,25 +191,3 @@ def accounts(
         typer.echo(f"{warehouse.target}\n\n{history_table(rows)}\n\n{books_table(partitions)}")
     if not books_close(partitions):
         raise typer.Exit(1)
-
-
-def _checked(one: Declared) -> Iterator[Finding]:
-    pipeline = one.pipeline
-    yield Finding("ok", f"topic {pipeline.topic} into {pipeline.table}, as in {one.where}")
-    yield from check_declaration(pipeline)
-    known = None
-    try:
-        found, known = check_warehouse(warehouse_connection(one.ledger), pipeline)
-        yield from found
-    except TopicLedgerError as error:
-        yield Finding("problem", one_line(error))
-    try:
-        yield from check_staging(pipeline.staging_dir, staging_connection(one.ledger))
-    except TopicLedgerError as error:
-        yield Finding("problem", one_line(error))
-    try:
-        kafka = kafka_settings(one.ledger)
-    except TopicLedgerError as error:
-        yield Finding("problem", one_line(error))
-        return
-    yield from check_topic(kafka, pipeline, known, produces=one.ledger.produces, pause=one.pause)

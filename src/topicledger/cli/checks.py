@@ -44,7 +44,7 @@ def check_topic(
     *,
     produces: bool,
     pause: dt.timedelta | None,
-) -> list[Finding]:
+) -> tuple[list[Finding], TopicState | None]:
     """Is the broker reachable, is the topic there, may this user read it, is anything lost, does it keep long enough?
 
     Args:
@@ -53,20 +53,25 @@ def check_topic(
         known: The ledger's positions of the topic; None when they aren't known, and then nothing is said about losses.
         produces: Whether a run produces, too.
         pause: The longest time between two runs, or None when it isn't known.
+
+    Returns:
+        What was found, and the topic, where this user may read it.
     """
     topic = pipeline.topic
     try:
         with TopicObserver(settings, topic) as observer:
             state = with_retries(f"describing {topic}", observer.state)
             findings = [Finding("ok", f"{settings.conn_id}: topic {topic} with {len(state.partitions)} partitions")]
-            findings += _grants(settings, pipeline, produces=produces)
+            lacking = list(_grants(settings, pipeline, produces=produces))
+            findings += lacking
             findings += _retention(observer, topic, pause)
             short = with_retries("looking at the replicas", observer.too_few_in_sync) if produces else None
     except TopicLedgerError as error:
-        return [Finding("problem", one_line(error))]
+        return [Finding("problem", one_line(error))], None
     if short:
         findings.append(Finding("problem", f"topic {topic}: {short}: bring its brokers back before a run produces"))
-    return [*findings, *_hidden(state), *(_losses(state, known, pipeline) if known is not None else ())]
+    findings += [*_hidden(state), *(_losses(state, known, pipeline) if known is not None else ())]
+    return findings, None if lacking else state
 
 
 def _grants(settings: KafkaSettings, pipeline: Pipeline, *, produces: bool) -> Iterator[Finding]:

@@ -36,6 +36,7 @@ print("\\n" + json.dumps(found and dataclasses.asdict(found)))
 """
 _WAREHOUSE_EXAMPLE = '{"conn_type": "duckdb", "host": "/path/to/warehouse.duckdb"}'
 _STAGING_EXAMPLE = '{"conn_type": "aws", "login": "key", "password": "secret"}'
+REGISTRY_EXAMPLE = '{"conn_type": "http", "host": "https://registry:8081"}'
 _KAFKA_EXAMPLE = '{"conn_type": "kafka", "extra": {"bootstrap.servers": "host:9092"}}'
 _FIELDS = ("conn_type", "host", "port", "login", "password", "schema")
 
@@ -122,6 +123,16 @@ def staging_connection(ledger: Ledger) -> Connection | None:
     """
     place = ledger.pipeline.staging_dir
     return require_connection(ledger.staging, _STAGING_EXAMPLE) if in_s3(place) else None
+
+
+def registry_connection(ledger: Ledger) -> Connection | None:
+    """Look the schema registry's connection up; None where the format asks none.
+
+    Raises:
+        TopicLedgerError: It is missing or unreadable.
+    """
+    asks = ledger.pipeline.format.asks_registry
+    return require_connection(ledger.registry, REGISTRY_EXAMPLE) if asks else None
 
 
 def _variable(conn_id: str) -> str:

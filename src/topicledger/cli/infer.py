@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from topicledger.airflow.ledger import KAFKA_CONN_ID, REGISTRY_CONN_ID, WAREHOUSE_CONN_ID, Ledger
-from topicledger.cli.connections import kafka_settings, require_connection
+from topicledger.cli.connections import REGISTRY_EXAMPLE, kafka_settings, require_connection
 from topicledger.errors import SettingsError
 from topicledger.events.decoding import open_decoding
 from topicledger.events.framing import FRAME, schema_id
@@ -26,8 +26,6 @@ from topicledger.kafka.sample import newest_records
 from topicledger.kafka.topic import TopicObserver
 from topicledger.pipeline import Pipeline, table_of
 from topicledger.retries import with_retries
-
-_REGISTRY_EXAMPLE = '{"conn_type": "http", "host": "https://registry:8081"}'
 
 
 def infer(
@@ -93,7 +91,7 @@ def _sample(ledger: Ledger, topic: str, values: Sequence[bytes | None]) -> Sampl
     elif framed[FRAME:].startswith(b"{"):
         found = Recognised(JsonSchema(), "JsonSchema()")
     else:
-        schemas = SchemaRegistry(require_connection(ledger.registry, _REGISTRY_EXAMPLE)).schema
+        schemas = SchemaRegistry(require_connection(ledger.registry, REGISTRY_EXAMPLE)).schema
         schema = schemas(schema_id(framed) or 0)
         declared = of_kind(schema.kind)
         if declared is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 import pyarrow as pa
@@ -19,11 +19,37 @@ from topicledger.model.records import Chunk, Headers
 from topicledger.model.tally import Tally
 from topicledger.pipeline import UNKNOWN_FIELDS
 from topicledger.staged_files.schemas import MILLISECONDS
-from topicledger.staged_files.writer import PartWriter
 
 # The years 0001 to 9999, in milliseconds: what a timestamp column and its readers can hold.
 _FIRST_MS = -62_135_596_800_000
 _LAST_MS = 253_402_300_799_999
+
+
+class StagedTable(Protocol):
+    """Takes rows, one array per column."""
+
+    def write(self, columns: Sequence[pa.Array[Any]]) -> None:
+        """Append them."""
+
+
+class Part(Protocol):
+    """What is staged together: `topicledger.staged_files.writer.PartWriter`, or tables in memory."""
+
+    @property
+    def rows(self) -> StagedTable:
+        """The clean rows."""
+
+    @property
+    def dead_letters(self) -> StagedTable:
+        """What can't be rows."""
+
+    @property
+    def tombstones(self) -> StagedTable:
+        """Records without a value."""
+
+    @property
+    def jumps(self) -> StagedTable:
+        """Intervals without a record."""
 
 
 class Stager:
@@ -34,7 +60,7 @@ class Stager:
         part: Takes what is staged.
     """
 
-    def __init__(self, judge: Judge, part: PartWriter) -> None:
+    def __init__(self, judge: Judge, part: Part) -> None:
         self._judge = judge
         self._part = part
         self._kept = [column for column in judge.pipeline.kept if column.name != UNKNOWN_FIELDS]
@@ -105,7 +131,7 @@ class Stager:
         self._part.dead_letters.write([*columns, *_at(indices, coordinates)])
 
 
-def stage_jumps(part: PartWriter, jumps: Sequence[OffsetRange], kind: str) -> None:
+def stage_jumps(part: Part, jumps: Sequence[OffsetRange], kind: str) -> None:
     """Stage intervals without records: `gap` (accepted losses) or `invisible`."""
     if jumps:
         columns: list[pa.Array[Any]] = [

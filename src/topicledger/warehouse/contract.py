@@ -187,6 +187,9 @@ class Warehouse(Protocol):
     def ddl(self) -> str:
         """The statements that create the tables, for a DBA and for `topicledger check`."""
 
+    def spelled_columns(self) -> Sequence[tuple[str, str]]:
+        """The rows table's columns as this warehouse spells names and types: the pipeline's, then the engine's."""
+
     def compare_tables(self) -> Compared:
         """Compare what is there with what the pipeline declares. Creates nothing, no file and no folder either.
 

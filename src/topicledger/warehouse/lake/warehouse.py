@@ -62,6 +62,10 @@ class Lake:
         """The statements that make views of the files in a DuckDB: there is nothing to be created for a load."""
         return "".join(f"{s};\n" for s in lake_views.ddl(self._store.location, self._tables))
 
+    def spelled_columns(self) -> Sequence[tuple[str, str]]:
+        """The columns as the views spell names and types: the pipeline's, then the engine's."""
+        return self._tables.spelled(DUCKDB)
+
     def compare_tables(self) -> Compared:
         """Compare the log's columns with what the pipeline declares, where there is a log. Creates nothing."""
         tip = self._log.tip()

@@ -149,6 +149,10 @@ class Tables:
             return (*others, self._create_with_version(dialect))
         return (*others, self.version.ddl(dialect), self.insert_version)
 
+    def spelled(self, dialect: Dialect) -> tuple[tuple[str, str], ...]:
+        """Names and types of the rows table's columns, as the catalogue spells them."""
+        return tuple((dialect.name(column.name), dialect.type_of(column.type)) for column in self.rows.columns)
+
     def _create_with_version(self, dialect: Dialect) -> str:
         """The statement that creates the version's table with its row: a kill in between would leave it empty."""
         (column,) = self.version.columns

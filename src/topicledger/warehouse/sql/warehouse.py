@@ -65,6 +65,10 @@ class SqlWarehouse:
         """The statements that create the tables, for a DBA and for `topicledger check`."""
         return "".join(f"{statement};\n" for statement in schema.ddl(self._tables, self._dialect))
 
+    def spelled_columns(self) -> Sequence[tuple[str, str]]:
+        """The rows table's columns as this warehouse spells names and types: the pipeline's, then the engine's."""
+        return self._tables.spelled(self._dialect)
+
     def compare_tables(self) -> Compared:
         """Compare what is there with what the pipeline declares. Creates nothing, no file and no folder either."""
         create = self._pipeline.create_tables
