@@ -37,11 +37,7 @@ class Json:
     envelope: Envelope | None = None
 
     def __post_init__(self) -> None:
-        if self.envelope not in (None, *get_args(Envelope)):
-            raise SettingsError(
-                f"envelope is {self.envelope!r:.100}: use 'connect', 'debezium', or None for none",
-                code="envelope-invalid",
-            )
+        _require_envelope(self.envelope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +45,21 @@ class JsonSchema:
     """A value is Confluent's framing, then JSON as its serializer for JSON Schema writes it.
 
     The event type judges, and no registry is asked: the schema would only say of a record what the type says anyway.
+
+    Args:
+        envelope: As for `Json`.
+
+    Raises:
+        SettingsError: There is no such envelope.
     """
 
     asks_registry: ClassVar[bool] = False
     is_text: ClassVar[bool] = False
+
+    envelope: Envelope | None = None
+
+    def __post_init__(self) -> None:
+        _require_envelope(self.envelope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +146,8 @@ class Protobuf:
 
     def message_type(self) -> type[Any]:
         """The message's class."""
-        return (
-            self.message if isinstance(self.message, type) else self._read().message_of(self.message, self.descriptors)
-        )
+        found: type[Any] = self._read().message_of(self.message, self.descriptors)
+        return found
 
     def event_type(self) -> type[msgspec.Struct]:
         """The event type that follows from the schema."""
@@ -158,6 +164,13 @@ class Protobuf:
                 code="protobuf-missing",
             ) from error
         return protobuf_schema
+
+
+def _require_envelope(envelope: object) -> None:
+    if envelope not in (None, *get_args(Envelope)):
+        raise SettingsError(
+            f"envelope is {envelope!r:.100}: use 'connect', 'debezium', or None for none", code="envelope-invalid"
+        )
 
 
 def schema_text(path: Path, example: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topicledger import Json, Pipeline, SettingsError
+from topicledger import Json, JsonSchema, Pipeline, SettingsError
 from topicledger.events.judge import Judge, Judged
 
 
@@ -82,6 +82,17 @@ def test_what_a_change_says_is_in_fields_of_their_own() -> None:
     both = {"id": "1", "lsn": 24023128, "at_ms": 6}
     assert rows(CHANGES.chunk(values)) == [{**both, "op": "u", "name": "Ada"}, {**both, "op": "d", "name": None}]
     assert rows(CHANGES.chunk(list(map(connect, values)))) == rows(CHANGES.chunk(values))
+
+
+def test_an_envelope_may_lie_behind_a_frame() -> None:
+    """As Connect's JsonSchemaConverter writes changes: the same rows, and sentences as without the frame."""
+    pipeline = Pipeline(topic="customers", event=Change, key="id", format=JsonSchema(envelope="debezium"))
+    judge, frame = Judge(pipeline), b"\0\0\0\0\7"
+    value = change("d", {"id": "1", "name": None}, None)
+    assert rows(judge.chunk([frame + value])) == rows(CHANGES.chunk([value]))
+    for bad in (value[:-9], b'{"op": "c", "after": {"id": 1}}', ROW):
+        assert refused(judge, frame + bad) == refused(CHANGES, bad)
+    assert refused(judge, value)[0] == "not_framed"
 
 
 def test_flattened_changes_are_the_same_event() -> None:

@@ -56,6 +56,5 @@ def open_decoding(pipeline: Pipeline, registry: Schemas | None) -> Decoding:
         from topicledger.events.protobuf_decoding import ProtobufDecoding  # its library may be missing
 
         return ProtobufDecoding(declared, registry)
-    if isinstance(declared, JsonSchema):
-        return FramedJsonDecoding()
-    return JsonDecoding(unwrapping(declared.envelope, pipeline.event) if declared.envelope else None)
+    unwrap = unwrapping(declared.envelope, pipeline.event) if declared.envelope else None
+    return FramedJsonDecoding(unwrap) if isinstance(declared, JsonSchema) else JsonDecoding(unwrap)

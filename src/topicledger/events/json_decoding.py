@@ -50,16 +50,19 @@ class JsonDecoding:
 
 
 class FramedJsonDecoding(JsonDecoding):
-    """The same behind Confluent's framing, as its serializer for JSON Schema writes it."""
+    """The same behind Confluent's framing, as its serializer for JSON Schema writes it.
 
-    def __init__(self) -> None:
-        super().__init__(_unframed)
+    Args:
+        unwrap: As for `JsonDecoding`.
+    """
+
+    def __init__(self, unwrap: Unwrap | None = None) -> None:
+        super().__init__(_unframed if unwrap is None else lambda value: unwrap(_unframed(value)))
+        self._behind = JsonDecoding(unwrap)
 
     def rejection(self, value: bytes, error: Exception, *, by_event: bool) -> RejectedRecord:
         """Say why what is behind the frame isn't an event."""
-        if isinstance(error, RejectedRecord):
-            return error
-        return rejection(value[FRAME:], error, by_event=by_event)
+        return self._behind.rejection(value[FRAME:], error, by_event=by_event)
 
 
 def _unframed(value: bytes) -> bytes:
