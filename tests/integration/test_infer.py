@@ -73,7 +73,7 @@ def inferred(command: Command, topics: Topics, records: Iterable[Record], *optio
         (
             lambda: example_topics.changes(400),
             [
-                '    op: Literal["c", "d", "u"] = msgspec.field(name="__op")',
+                '    op: str = msgspec.field(name="__op")',
                 '    ts_ms: EpochMillis = msgspec.field(name="__ts_ms")',
                 "    balance: Annotated[Decimal, Digits(18, 2)] | None  # null in",
                 "# key: unique together; id alone repeats in",

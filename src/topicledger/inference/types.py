@@ -22,7 +22,8 @@ _TIMES_EACH = 8
 _SELDOM, _MANY_NAMES = 0.3, 10
 
 _CODE = re.compile(r"[A-Za-z][\w./:+-]{0,30}\Z", re.ASCII)
-_PERSONAL = re.compile(r"name|mail|user|login|phone|address|street|token|secret|password|iban|card", re.IGNORECASE)
+_OPEN = re.compile(r"^__op$|name|mail|user|login|phone|address|street|token|secret|password|iban|card", re.IGNORECASE)
+"""What is a person's, or has values of which a sample lacks some, such as a snapshot's operation: never a `Literal`."""
 _MONEY = re.compile(r"amount|price|total|cost|fee|tax|balance|discount|revenue|salary|charge|paid", re.IGNORECASE)
 _VERSION = re.compile(r"version|release|build|ver$", re.IGNORECASE)
 _MOMENT = re.compile(r"time|date|epoch|(^|_)(ts|at|on|ms|us)(_|$)|[a-z](At|Ts|On)$", re.IGNORECASE)
@@ -193,7 +194,7 @@ def _of_texts(seen: Seen, count: int, name: str) -> _Type:
 def _of_choices(values: Mapping[str, int] | None, count: int, name: str) -> _Type:
     """A `Literal` where enough records have few values, each of them several times, and they look like codes."""
     few = values is not None and count >= _TIMES_EACH * len(values) and min(values.values()) > 1
-    if not values or not few or _PERSONAL.search(name) or not all(map(_CODE.match, values)):
+    if not values or not few or _OPEN.search(name) or not all(map(_CODE.match, values)):
         return "str", []
     if len(values) == 1:
         return "str", []
