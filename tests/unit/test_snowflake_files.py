@@ -38,7 +38,7 @@ def test_values(tmp_path: Path) -> None:
         at=high,
         price=Decimal("1E-9"),
     )
-    batch.row(0, 1, 1, amount=-(2**63), name='x"\n,', at=low, day=dt.date(1, 1, 1), flag=False)
+    batch.row(0, 1, 1, amount=-(2**63), name='x"\n,', at=low, day=dt.date(1, 1, 1), flag=False, photo="\\x00ff")
     [part] = parts(rows_of(batch), STAGED, 1000, tmp_path)
     assert part.records == 2
     found = parquet.read_table(part.path).to_pydict()
@@ -53,12 +53,15 @@ def test_values(tmp_path: Path) -> None:
         micros,
         [None, "0001-01-01"],
         ["1E-9", None],
+        [None, None],
+        [None, "\\x00ff"],
+        [None, None],
         [0, 0],
         [0, 1],
         [None, None],
     ]
-    assert list(found) == [f"c{number}" for number in range(12)]
-    assert copy_into("t", STAGED, "@s").count("$1:c") == 12
+    assert list(found) == [f"c{number}" for number in range(15)]
+    assert copy_into("t", STAGED, "@s").count("$1:c") == 15
 
 
 def test_large_files_are_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +73,7 @@ def test_large_files_are_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     offsets, names = [], []
     for part in parts(rows_of(batch), STAGED, 400_000, tmp_path):
         names.append(part.path.name)
-        offsets += parquet.read_table(part.path)["c10"].to_pylist()
+        offsets += parquet.read_table(part.path)["c13"].to_pylist()
         part.path.unlink()
     assert offsets == list(range(40))
     assert len(set(names)) == len(names) > 1
