@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -80,8 +81,14 @@ def inferred(command: Command, topics: Topics, records: Iterable[Record], *optio
                 'key=("id", "source_lsn"), format=Json(envelope="debezium")',
             ],
         ),
+        (
+            lambda: [
+                replace(order, value=b"\0\0\0\0\7" + (order.value or b"")) for order in example_topics.orders(200)
+            ],
+            ["    placed_at: EpochMillis", "format=JsonSchema()"],
+        ),
     ],
-    ids=["sign-ups", "orders", "clicks", "changes"],
+    ids=["sign-ups", "orders", "clicks", "changes", "framed"],
 )
 def test_what_it_writes_takes_the_sample(
     command: Command, topics: Topics, records: Callable[[], Iterable[Record]], lines: list[str]

@@ -306,6 +306,9 @@ def test_formats_are_told_apart() -> None:
         values = [json.dumps(document).encode(), b"{", json.dumps(document).encode(), None]
         assert framed_with(values) is None
         assert of_json(values)[1:] == (source, asked)
+        framed = [value and b"\0\0\0\0\7" + value for value in values]
+        assert framed_with(framed)
+        assert of_json(framed, framed=True)[1:] == (source.replace("Json", "JsonSchema") or "JsonSchema()", asked)
     assert framed_with([b"\0\0\0\0\7x", b"{}", b"\0\0\0\0\x08y", None]) == b"\0\0\0\0\x08y"
     assert framed_with([b"{}", b"[]", b"\0\0\0\0\x08y"]) is None
 

@@ -17,8 +17,7 @@ from topicledger.cli.connections import REGISTRY_EXAMPLE, kafka_settings, requir
 from topicledger.errors import SettingsError
 from topicledger.events.decoding import open_decoding
 from topicledger.events.framing import FRAME, schema_id
-from topicledger.formats import JsonSchema
-from topicledger.inference.formats import Recognised, framed_with, nullable_fields, of_json, of_kind
+from topicledger.inference.formats import framed_with, nullable_fields, of_json, of_kind
 from topicledger.inference.sample import Sample
 from topicledger.inference.source import dag_file
 from topicledger.kafka.registry import SchemaRegistry
@@ -89,7 +88,7 @@ def _sample(ledger: Ledger, topic: str, values: Sequence[bytes | None]) -> Sampl
     if framed is None:
         found = of_json(values)
     elif framed[FRAME:].startswith(b"{"):
-        found = Recognised(JsonSchema(), "JsonSchema()")
+        found = of_json(values, framed=True)
     else:
         schemas = SchemaRegistry(require_connection(ledger.registry, REGISTRY_EXAMPLE)).schema
         schema = schemas(schema_id(framed) or 0)

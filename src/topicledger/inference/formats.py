@@ -54,23 +54,32 @@ def nullable_fields(schema: RegisteredSchema) -> frozenset[str]:
     return frozenset(field.name for field in fields if any(branch.kind == "null" for branch in field.type.inner))
 
 
-def of_json(values: Sequence[bytes | None]) -> Recognised:
-    """The envelope that most of these values are in; of a change, with the operation and its place in the log."""
-    documents = [*_objects(values[-_LOOKED_AT:])]
+def of_json(values: Sequence[bytes | None], *, framed: bool = False) -> Recognised:
+    """The envelope that most of these values are in; of a change, with the operation and its place in the log.
+
+    Args:
+        values: Some of the records' values.
+        framed: Whether they are in Confluent's framing.
+    """
+    documents = [*_objects(value[_FRAME if framed else 0 :] for value in values[-_LOOKED_AT:] if value)]
     inner = [d["payload"] for d in documents if d.keys() == {"schema", "payload"} and isinstance(d["payload"], dict)]
     in_connect = 2 * len(inner) > len(documents)
     changes = [d for d in (inner if in_connect else documents) if {"op", "source"} <= d.keys()]
     changes = [d for d in changes if {"before", "after"} & d.keys() and isinstance(d["source"], dict)]
+    name = "JsonSchema" if framed else "Json"
+    declared = JsonSchema if framed else Json
     if changes and 2 * len(changes) > len(documents):
         places = [f"__source_{place}" for place in _PLACES if changes[-1]["source"].get(place) is not None]
-        return Recognised(Json("debezium"), 'Json(envelope="debezium")', ("__op", *places, "__ts_ms"))
-    return Recognised(Json("connect"), 'Json(envelope="connect")') if in_connect else Recognised()
+        return Recognised(declared("debezium"), f'{name}(envelope="debezium")', ("__op", *places, "__ts_ms"))
+    if in_connect:
+        return Recognised(declared("connect"), f'{name}(envelope="connect")')
+    return Recognised(declared(), "JsonSchema()" if framed else "")
 
 
-def _objects(values: Iterable[bytes | None]) -> Iterable[dict[str, Any]]:
+def _objects(values: Iterable[bytes]) -> Iterable[dict[str, Any]]:
     for value in values:
         try:
-            document = msgspec.json.decode(value or b"null")
+            document = msgspec.json.decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
         if isinstance(document, dict):
