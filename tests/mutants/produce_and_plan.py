@@ -139,8 +139,22 @@ PLAN = (
         "tables are created before the batch was judged",
         ("step 4",),
         'with_retries("comparing the tables", self._warehouse.compare_tables)',
-        'with_retries("comparing the tables", self._warehouse.ensure_tables) is None',
+        'with_retries("x", lambda: (self._warehouse.ensure_tables(), self._warehouse.compare_tables())[1])',
         ("test_a_first_run_that_is_refused[duckdb]",),
+    ),
+    Mutant(
+        "a table that was renamed in the declaration is loaded from the beginning without asking",
+        ("step 4",),
+        "self._recorded += self._renamed()",
+        "pass",
+        ("test_a_table_that_is_renamed_in_the_declaration[duckdb]",),
+    ),
+    Mutant(
+        "a table isn't altered where its books have begun",
+        ("step 4",),
+        "if not added and self._compared.as_declared:",
+        "if not added:",
+        ("test_a_column_that_is_declared_later[duckdb]",),
     ),
     Mutant(
         "books that another run began aren't compared with the plan",
