@@ -169,7 +169,7 @@ def measure(
         print(f"round {number} of {rounds}", flush=True)
         for name, lying in values.items():
             for task in _tasks(name):
-                with ground.setting(name, len(lying)) as setting:
+                with ground.setting(name.partition(",")[0], len(lying)) as setting:
                     own = {**dataclasses.asdict(setting), "format": name.partition(",")[0], "url": url}
                     told = FormatSetting(**own, values=str(folder / f"{name}.pickle"))
                     figure = measured(task, told, "benchmarks.format_tasks")
