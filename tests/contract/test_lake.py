@@ -231,14 +231,19 @@ def test_files_in_the_order_of_the_topic(place: Place, monkeypatch: pytest.Monke
     assert groups == [[4, 6], [5, 5], [2]]
 
 
+_MANY = """
+    INSERT INTO main.events BY NAME
+    SELECT uuid() AS event_id, range AS amount, {} AS name, TRUE AS flag,
+           'b' AS _batch_id, 't' AS _kafka_topic_id, 0 AS _kafka_partition, range AS _kafka_offset
+    FROM range(90_000)"""
+"""Rows with a name each, in many batches."""
+
+
 def test_a_sort_that_needs_more_memory(place: Place) -> None:
     """What doesn't fit while rows are read for the files is tried again with more, like a copy that doesn't."""
     tables, memory = Tables(pipeline(), DUCKDB), Memory()
     memory.least_bytes = 12_000_000
-    insert = (
-        "INSERT INTO main.events SELECT uuid(), range, NULL, repeat('n', 500), NULL, TRUE, NULL, NULL, NULL, 'b', 't', "
-        "0, range, NULL FROM range(90_000)"
-    )
+    insert = _MANY.format("repeat('n', 500)")
     with opened_scratch(place.settings, tables, memory) as small:
         small.execute(insert)
         with pytest.raises(RetriableError, match="a repeat may use 1,000,000,000"):
@@ -252,10 +257,7 @@ def test_a_failure_between_two_batches_of_rows(place: Place) -> None:
     """Arrow hands the rows over and knows only the text of a failure; it is translated all the same."""
     tables = Tables(pipeline(), DUCKDB)
     with opened_scratch(place.settings, tables, Memory()) as stopped:
-        stopped.execute(
-            "INSERT INTO main.events SELECT uuid(), range, NULL, 'n', NULL, TRUE, NULL, NULL, NULL, 'b', 't', 0, "
-            "range, NULL FROM range(90_000)"
-        )
+        stopped.execute(_MANY.format("'n'"))
         batches = stopped.rows(tables.rows.sql, tables.rows.columns)
         assert next(batches).num_rows
         stopped._connection.interrupt()

@@ -103,7 +103,7 @@ def test_a_newer_ledger_is_refused(place: Place) -> None:
 
 def test_reserved_words_and_upper_case(place: Place) -> None:
     """Table and columns may have any name that a pipeline accepts."""
-    names = ("order", "Select", "partition", "user", "first", "past", "s", "t", "numeric")
+    names = ("order", "Select", "partition", "user", "first", "past", "s", "t", "numeric", "time", "bytea", "json")
     renamed = tuple(Column(name, column.type, column.nullable) for name, column in zip(names, COLUMNS, strict=True))
     warehouse = place.ready("Table.group", columns=renamed, key="order")
     origin(warehouse)
