@@ -242,7 +242,7 @@ _MANY = """
 def test_a_sort_that_needs_more_memory(place: Place) -> None:
     """What doesn't fit while rows are read for the files is tried again with more, like a copy that doesn't."""
     tables, memory = Tables(pipeline(), DUCKDB), Memory()
-    memory.least_bytes = 12_000_000
+    memory.least_bytes = 16_000_000
     insert = _MANY.format("repeat('n', 500)")
     with opened_scratch(place.settings, tables, memory) as small:
         small.execute(insert)

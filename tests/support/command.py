@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,6 +38,8 @@ class Command:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
         monkeypatch.setattr(sys, "path", list(sys.path))
+        # Airflow, once it was imported here, has the root logger write to a stream that may be closed by now.
+        monkeypatch.setattr(logging.getLogger(), "handlers", [])
         monkeypatch.setenv("AIRFLOW_HOME", str(folder / "airflow"))
         monkeypatch.delenv("AIRFLOW__CORE__DAGS_FOLDER", raising=False)
         monkeypatch.chdir(folder)
