@@ -19,9 +19,8 @@ from topicledger.errors import IntegrityError
 from topicledger.report.text import one_line
 from topicledger.steps.reconcile import reconcile
 
-SQL = ("duckdb", "postgres")
-EVERY = (*SQL, "folder")
-pytestmark = pytest.mark.both_databases
+SQL = (pytest.param("duckdb", marks=pytest.mark.slow), "postgres")
+EVERY = (*SQL, pytest.param("folder", marks=pytest.mark.slow))
 
 
 @pytest.fixture

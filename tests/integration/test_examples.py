@@ -8,8 +8,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
-
 from tests.docs.pages import ROOT, fences, read
 from tests.support import example_topics as sent
 from tests.support.looking import query
@@ -24,9 +22,6 @@ from topicledger.inference.source import dag_file
 from topicledger.pipeline import Pipeline
 from topicledger.report.text import accounts_table
 from topicledger.steps.reconcile import reconcile
-
-pytestmark = pytest.mark.both_databases
-
 
 PAGE = read("docs/examples.md")
 

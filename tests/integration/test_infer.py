@@ -62,7 +62,7 @@ def inferred(command: Command, topics: Topics, records: Iterable[Record], *optio
                 "# key: unique in 600 records, and the record's key",
             ],
         ),
-        (
+        pytest.param(
             lambda: example_topics.clicks(700),
             [
                 "    at: dt.datetime",
@@ -70,8 +70,9 @@ def inferred(command: Command, topics: Topics, records: Iterable[Record], *optio
                 "    user_id: int | None  # null in",
                 "hardly a record has are kept together, in the column _unknown_fields.",
             ],
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             lambda: example_topics.changes(400),
             [
                 '    op: str = msgspec.field(name="__op")',
@@ -80,12 +81,14 @@ def inferred(command: Command, topics: Topics, records: Iterable[Record], *optio
                 "# key: unique together; id alone repeats in",
                 'key=("id", "source_lsn"), format=Json(envelope="debezium")',
             ],
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             lambda: [
                 replace(order, value=b"\0\0\0\0\7" + (order.value or b"")) for order in example_topics.orders(200)
             ],
             ["    placed_at: EpochMillis", "format=JsonSchema()"],
+            marks=pytest.mark.slow,
         ),
     ],
     ids=["sign-ups", "orders", "clicks", "changes", "framed"],

@@ -31,7 +31,7 @@ SENT = [
 ]
 
 
-@pytest.mark.parametrize("staging_format", ["csv", "parquet"])
+@pytest.mark.parametrize("staging_format", ["csv", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_everything_else_is_kept(case: Case, staging_format: Literal["csv", "parquet"]) -> None:
     """Without a key each event is a row, the same one twice as well, beside all that its record had."""
     pipeline = dataclasses.replace(
