@@ -74,6 +74,7 @@ def test_a_run(case: Case, object_store: ObjectStore, scratch: Path, monkeypatch
     case.oracle().require_every_record_once()
 
 
+@pytest.mark.slow
 def test_parts_from_several_processes(case: Case, object_store: ObjectStore, scratch: Path) -> None:
     """Each process sends its own part; a failed attempt takes back what the others have sent, nothing is left here."""
     several = case.changed(reading_processes=2)
