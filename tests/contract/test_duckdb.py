@@ -145,6 +145,7 @@ def test_any_file_name(place: Place, tmp_path: Path, name: str) -> None:
     assert warehouse.history(1)
 
 
+@pytest.mark.slow
 def test_more_than_its_memory(place: Place) -> None:
     """What doesn't fit into the memory limit is spilled beside the file, and removed."""
     small = place.with_extra(memory_limit="60MB")

@@ -62,7 +62,13 @@ def test_a_name_that_the_database_has_no_letters_for(
 
 
 @pytest.mark.fault(141, "stopped")
-@pytest.mark.parametrize("table", ["user_signups", "topicledger_positions", "topicledger_schema"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        "user_signups",
+        *(pytest.param(f"topicledger_{name}", marks=pytest.mark.slow) for name in ("positions", "schema")),
+    ],
+)
 def test_rows_that_a_policy_hides(
     command: Command,
     topics: Topics,

@@ -151,8 +151,10 @@ def test_the_same_batch_unfalsified(duckdb_case: Case) -> None:
     ("damage", "identity"),
     [
         ("UPDATE topicledger_positions SET position = position + 1 WHERE partition = 0", "I4"),
-        ("UPDATE topicledger_positions SET origin = origin + 1 WHERE partition = 1", "I4"),
-        ("DELETE FROM topicledger_batches WHERE run_id = 'manual__1'", "I4"),
+        pytest.param(
+            "UPDATE topicledger_positions SET origin = origin + 1 WHERE partition = 1", "I4", marks=pytest.mark.slow
+        ),
+        pytest.param("DELETE FROM topicledger_batches WHERE run_id = 'manual__1'", "I4", marks=pytest.mark.slow),
         ("UPDATE topicledger_positions SET position = 0", "I5"),
     ],
 )

@@ -77,6 +77,7 @@ def test_an_empty_database_is_left_as_it_is(command: Command, case: Case) -> Non
     assert query(case.place, "SHOW TABLES") == []
 
 
+@pytest.mark.slow
 def test_orphans_are_counted_and_missing_files_named(command: Command, case: Case, tmp_path: Path) -> None:
     """Of files and a log it says how many files no entry names, and fails when one that an entry names is gone."""
     case = dataclasses.replace(case, place=lake_folder(tmp_path))
@@ -146,6 +147,7 @@ def test_a_drifted_column(command: Command, case: Case) -> None:
     assert command("accounts").status == 0
 
 
+@pytest.mark.slow
 def test_each_side_has_its_own_line(command: Command, case: Case) -> None:
     """A broken warehouse doesn't hide a missing topic, and nothing is then said of losses; no line has a secret."""
     secret = "hunter2-very-secret"
@@ -249,6 +251,7 @@ def test_retention_against_the_schedule(
     assert all("Raise retention.ms" in problem and "or run more often" in problem for problem in found)
 
 
+@pytest.mark.slow
 def test_too_few_replicas(command: Command, topics: Topics, tmp_path: Path) -> None:
     """A topic that takes no records is a problem to a run that produces, and none to one that doesn't."""
     case = make_case(topics, duckdb_file(tmp_path), tmp_path, config={"min.insync.replicas": "2"})

@@ -83,6 +83,7 @@ def test_tables_that_may_not_be_created(
         OneRun(case).consume()
 
 
+@pytest.mark.slow
 def test_a_schema_that_this_user_may_not_create(
     command: Command, topics: Topics, postgres_settings: Connection, role: Connection, tmp_path: Path
 ) -> None:

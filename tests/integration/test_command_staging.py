@@ -127,6 +127,7 @@ def test_a_folder_without_room(command: Command, tmp_path: Path, options: str, s
         assert said in folder_check(command, staging)
 
 
+@pytest.mark.slow
 def test_a_bucket(command: Command, duckdb_case: Case, bucket: str, object_store: ObjectStore) -> None:
     """A bucket that a run could use is said; what it was asked by is gone, and was never a staged file's name."""
     connected(command, duckdb_case, staging_dir=bucket)

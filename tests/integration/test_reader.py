@@ -35,6 +35,7 @@ def test_a_reader_that_loses_records(duckdb_case: Case, monkeypatch: pytest.Monk
     case.oracle().require_every_record_once()
 
 
+@pytest.mark.slow
 def test_more_jumps_than_are_checked(duckdb_case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more jumps than are read again the longest are, and the accounts say how many were not."""
     case = duckdb_case
@@ -49,6 +50,7 @@ def test_more_jumps_than_are_checked(duckdb_case: Case, monkeypatch: pytest.Monk
     case.oracle().require_every_record_once()
 
 
+@pytest.mark.slow
 def test_many_jumps_in_both_partitions(duckdb_case: Case) -> None:
     """Jump upon jump in each partition is read again, one after another, and the batch closes."""
     case = duckdb_case

@@ -160,6 +160,7 @@ def clean_up(url: str, connection: Connection, folder: Path) -> str:
 
 @pytest.mark.fault(9, "goes on")
 @pytest.mark.usefixtures("scratch")
+@pytest.mark.slow
 def test_the_dags_own_clean_up(object_store: ObjectStore, tmp_path: Path) -> None:
     """It removes this run's objects and no other's, and shows no secret; with nothing left to do it succeeds."""
     url, connection = object_store.staging()
