@@ -228,14 +228,39 @@ def test_a_recreated_topic(command: Command, case: Case) -> None:
     ("config", "schedule", "said"),
     [
         ({"retention.ms": str(6 * HOUR_MS)}, "@daily", "problem  topic {} keeps records for 6 h (retention.ms), and "),
-        ({"retention.ms": str(24 * HOUR_MS)}, "@daily", "problem  topic {} keeps records for 1 day (retention.ms), "),
-        ({"retention.ms": str(25 * HOUR_MS)}, "@daily", "ok       topic {} keeps records for 1 day 1 h; at most 1 day"),
         ({"retention.ms": str(48 * HOUR_MS)}, "0 6 * * 1-5", "up to 3 days lie between two runs"),
-        ({"retention.ms": str(6 * HOUR_MS)}, "@hourly", "ok       topic {} keeps records for 6 h; at most 1 h between"),
         ({"retention.ms": str(6 * HOUR_MS)}, "@once", "note     topic {} keeps records for 6 h; how often runs come"),
-        ({"retention.ms": "-1"}, "@daily", "ok       topic {} keeps records without a limit of time"),
-        ({"cleanup.policy": "compact", "retention.ms": "1"}, "@daily", "ok       topic {} keeps records without a lim"),
-        ({"retention.bytes": "1000000"}, "@daily", "note     topic {} keeps no more than 1,000,000 bytes of a part"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                (
+                    {"retention.ms": str(24 * HOUR_MS)},
+                    "@daily",
+                    "problem  topic {} keeps records for 1 day (retention.ms), ",
+                ),
+                (
+                    {"retention.ms": str(25 * HOUR_MS)},
+                    "@daily",
+                    "ok       topic {} keeps records for 1 day 1 h; at most 1 day",
+                ),
+                (
+                    {"retention.ms": str(6 * HOUR_MS)},
+                    "@hourly",
+                    "ok       topic {} keeps records for 6 h; at most 1 h between",
+                ),
+                ({"retention.ms": "-1"}, "@daily", "ok       topic {} keeps records without a limit of time"),
+                (
+                    {"cleanup.policy": "compact", "retention.ms": "1"},
+                    "@daily",
+                    "ok       topic {} keeps records without a lim",
+                ),
+                (
+                    {"retention.bytes": "1000000"},
+                    "@daily",
+                    "note     topic {} keeps no more than 1,000,000 bytes of a part",
+                ),
+            )
+        ),
     ],
 )
 def test_retention_against_the_schedule(
