@@ -92,6 +92,33 @@ def test_nested_fields_are_json_and_columns_by_path() -> None:
     assert unknown == 4
 
 
+@pytest.mark.fault(180, "dead letter")
+@pytest.mark.parametrize(
+    "field", [b'"x":"a\\u0000b"', b'"x":{"y\\u0000":1}', b'"customer":{"customerId":1,"x":"\\u0000"}']
+)
+def test_unknown_fields_that_no_table_holds(field: bytes) -> None:
+    """An unknown field that is kept costs its own record alone, too; where it isn't kept it costs nothing."""
+    values = [b'{"id":"a","x":1}', b'{"id":"b",%s}' % field, b'{"id":"c","x":2}']
+    rows, dead, _ = judged(ORDERS, *values)
+    assert [(row["id"], row["_unknown_fields"]) for row in rows] == [("a", '{"x":1}'), ("c", '{"x":2}')]
+    assert dead == [(1, "nul_character", "_unknown_fields contains U+0000, which no table can hold")]
+    assert [row["id"] for row in judged(Pipeline("orders", Order, key="id"), *values)[0]] == ["a", "b", "c"]
+
+
+def test_a_clean_up_that_makes_no_number() -> None:
+    """A struct of the clean-up's with NaN in it is a dead letter, and ends nothing for the others."""
+
+    def clean(columns: Mapping[str, pa.Array[Any]]) -> Mapping[str, pa.Array[Any]]:
+        return {
+            "customer": pa.array([{"rate": float("nan") if name == "b" else 1.5} for name in columns["id"].to_pylist()])
+        }
+
+    pipeline = Pipeline("orders", Order, key="id", columns=columns_of(Order), clean=clean)
+    rows, dead, _ = judged(pipeline, b'{"id":"a"}', b'{"id":"b"}')
+    assert [row["customer"] for row in rows] == ['{"rate":1.5}']
+    assert [(index, reason) for index, reason, _ in dead] == [(1, "invalid_event")]
+
+
 def test_the_clean_up_sees_structs_and_lists() -> None:
     """A clean-up computes with nested fields as Arrow has them, and what it leaves alone stays as it was sent."""
     seen: dict[str, Any] = {}

@@ -192,6 +192,14 @@ def _finite_json(value: Any) -> bytes:
     return _json(value)
 
 
+def _json_or_nan(value: Any) -> bytes:
+    """The same for whoever looks through the texts afterwards: no record ends the chunk of all others."""
+    try:
+        return _finite_json(value)
+    except RejectedRecord:
+        return b"NaN"
+
+
 def _require_finite(value: Any) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise RejectedRecord("out_of_range", f"has the number {value}, which JSON doesn't have")
@@ -201,8 +209,8 @@ def _require_finite(value: Any) -> None:
 
 
 def json_texts(array: pa.Array[Any]) -> pa.Array[Any]:
-    """JSON of what a clean-up made, which isn't text; NULL stays NULL."""
-    return pa.array([None if value is None else _finite_json(value) for value in array.to_pylist()], pa.string())
+    """JSON of what a clean-up made, which isn't text; NULL stays NULL, and what JSON can't say is `NaN`, no JSON."""
+    return pa.array([None if value is None else _json_or_nan(value) for value in array.to_pylist()], pa.string())
 
 
 def nested_json(unknown: Sequence[tuple[tuple[str, ...], Any]]) -> bytes:
@@ -213,7 +221,7 @@ def nested_json(unknown: Sequence[tuple[tuple[str, ...], Any]]) -> bytes:
         for name in path[:-1]:
             inner = inner.setdefault(name, {})
         inner[path[-1]] = value
-    return _json(document)
+    return _json_or_nan(document)
 
 
 def as_hex(value: bytes | None) -> str | None:

@@ -88,9 +88,8 @@ class Judge:
         self.pipeline = pipeline
         self._clean_columns = clean_schema(pipeline)
         self._names = pipeline.event.__struct_fields__
-        self._own_fields = frozenset(self._names)
         self._arrays = _field_arrays(pipeline)
-        self._json = [column.name for column in pipeline.columns if column.type == "json"]
+        self._json = [column.name for column in (*pipeline.columns, *kept) if column.type == "json"]
         self._uuids = [column.name for column in pipeline.columns if column.type == "uuid"]
         self._bounded = bounded_columns(pipeline)
         self._keeps_unknown = bool(kept)
@@ -116,15 +115,14 @@ class Judge:
         if broken:
             arrays = _without(arrays, broken, rejected, len(values))
         columns, changed = self._clean(arrays, len(values) - len(rejected))
+        if self._keeps_unknown:
+            accepted = (unknown.get(index) for index in range(len(values)) if index not in rejected)
+            columns[UNKNOWN_FIELDS] = pa.array([found and nested_json(found) for found in accepted], pa.string())
         broken = self._find_unfit(columns, changed)
         if broken:
             columns = _without(columns, broken, rejected, len(values))
-        staged = [_as_staged(columns[field.name]) for field in self._clean_columns]
-        if self._keeps_unknown:
-            accepted = (unknown.get(index) for index in range(len(values)) if index not in rejected)
-            staged.append(pa.array([found and nested_json(found) for found in accepted], pa.string()))
         return Judged(
-            columns=pa.RecordBatch.from_arrays(staged, schema=self.columns),
+            columns=pa.RecordBatch.from_arrays(list(map(_as_staged, columns.values())), schema=self.columns),
             rejected=sorted(rejected.items()),
             unknown_fields=sum(map(len, unknown.values())),
         )
