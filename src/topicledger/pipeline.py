@@ -149,16 +149,7 @@ class Pipeline:
         self._require_columns()
         require_key(self.name, self.key, self.columns)
         self._require_table()
-        if self.clean is not None and not callable(self.clean):
-            raise SettingsError(
-                f"pipeline {self.name}: clean is {self.clean!r:.100}: use a function, or None for none",
-                code="clean-not-a-function",
-            )
-        keep: object = self.keep
-        if not isinstance(keep, tuple | list) or not set(keep) <= _KEPT.keys():
-            raise SettingsError(
-                f"pipeline {self.name}: keep is {self.keep!r:.100}: use some of {', '.join(_KEPT)}", code="keep-invalid"
-            )
+        self._require_clean_and_keep()
         self._require_policies()
 
     def _derive(self, argument: str, derived: Callable[[], object]) -> None:
@@ -200,6 +191,18 @@ class Pipeline:
                 f"pipeline {self.name} declares a column twice: {', '.join(twice)}. Rename one; upper and lower case "
                 "don't tell names apart in every warehouse",
                 code="column-twice",
+            )
+
+    def _require_clean_and_keep(self) -> None:
+        if self.clean is not None and not callable(self.clean):
+            raise SettingsError(
+                f"pipeline {self.name}: clean is {self.clean!r:.100}: use a function, or None for none",
+                code="clean-not-a-function",
+            )
+        keep: object = self.keep
+        if not isinstance(keep, tuple | list) or [name for name in keep if name not in list(_KEPT)]:
+            raise SettingsError(
+                f"pipeline {self.name}: keep is {self.keep!r:.100}: use some of {', '.join(_KEPT)}", code="keep-invalid"
             )
 
     def _require_column(self, column: Column) -> None:
